@@ -1,0 +1,51 @@
+/** What `Qcow2Image.check()` answers. */
+
+/** One finding, in the order in which it was met. */
+export interface CheckFinding {
+  /** A corruption can lose data; a leak only wastes space; an error kept the check from looking. */
+  readonly severity: "corruption" | "leak" | "error";
+  /** What kind of finding, stable for programs. */
+  readonly code:
+    | "leaked-cluster"
+    | "refcount-too-low"
+    | "copied-flag"
+    | "reserved-bits"
+    | "unaligned"
+    | "beyond-end"
+    | "overlap"
+    | "invalid-entry"
+    | "refcount-block"
+    | "snapshot-table"
+    | "bitmap"
+    | "read-error";
+  /** A sentence for people. */
+  readonly message: string;
+  /** Host byte offset of what is wrong, where there is one. */
+  readonly hostOffset?: number;
+  /** Guest byte offset that it concerns, where there is one. */
+  readonly guestOffset?: number;
+}
+
+export interface CheckResult {
+  readonly corruptions: number;
+  readonly leaks: number;
+  /** Errors that kept the check from looking at something. */
+  readonly checkErrors: number;
+  /** Guest clusters of the disk. */
+  readonly totalClusters: number;
+  readonly allocatedClusters: number;
+  readonly fragmentedClusters: number;
+  readonly compressedClusters: number;
+  /** End of the last host cluster in use, bytes. */
+  readonly imageEndOffset: number;
+}
+
+export interface CheckOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called for each finding as it is met; findings are not collected, so that memory stays bounded. */
+  readonly onFinding?: ((finding: CheckFinding) => void) | undefined;
+  /** Called now and then with the part that is done, 0..1. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+  /** Bytes of memory for reference counts; larger images take several passes. Default 64 MiB. */
+  readonly memoryBytes?: number | undefined;
+}

@@ -1,0 +1,124 @@
+/** Header extensions (specification: "Header extensions"). Unknown ones are kept byte for byte. */
+import { Qcow2Error } from "../errors.ts";
+import type { NamedFeature } from "./feature-bits.ts";
+import { viewOf } from "./uint64.ts";
+
+export const EXTENSION_END = 0x00000000;
+export const EXTENSION_BACKING_FORMAT = 0xe2792aca;
+export const EXTENSION_FEATURE_NAMES = 0x6803f857;
+export const EXTENSION_BITMAPS = 0x23852875;
+export const EXTENSION_CRYPTO = 0x0537be77;
+export const EXTENSION_DATA_FILE = 0x44415441;
+
+/** One extension as stored, without its padding. */
+export interface HeaderExtension {
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
+/**
+ * Decodes the extensions in bytes[start, end) up to the end marker (or `end`, where the backing file's name
+ * begins or the first cluster ends).
+ * @throws Qcow2Error "invalid-image" if an extension does not fit.
+ */
+export function decodeHeaderExtensions(bytes: Uint8Array, start: number, end: number): HeaderExtension[] {
+  const view = viewOf(bytes);
+  const extensions: HeaderExtension[] = [];
+  for (let at = start; at + 8 <= end; ) {
+    const type = view.getUint32(at);
+    const length = view.getUint32(at + 4);
+    if (type === EXTENSION_END) break;
+    if (length > end - at - 8) {
+      throw new Qcow2Error("invalid-image", `Header extension too large (type 0x${type.toString(16)})`, {
+        structure: "header extension",
+        offset: at,
+        found: length,
+        expected: end - at - 8,
+      });
+    }
+    extensions.push({ type, data: bytes.slice(at + 8, at + 8 + length) });
+    at += 8 + Math.ceil(length / 8) * 8;
+  }
+  return extensions;
+}
+
+/** Encodes the extensions, each padded to 8 bytes, followed by the end marker. */
+export function encodeHeaderExtensions(extensions: readonly HeaderExtension[]): Uint8Array {
+  const length = extensions.reduce((sum, { data }) => sum + 8 + Math.ceil(data.length / 8) * 8, 8);
+  const bytes = new Uint8Array(length);
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const { type, data } of extensions) {
+    view.setUint32(at, type);
+    view.setUint32(at + 4, data.length);
+    bytes.set(data, at + 8);
+    at += 8 + Math.ceil(data.length / 8) * 8;
+  }
+  return bytes;
+}
+
+const FEATURE_NAME_ENTRY_BYTES = 48;
+
+/** Decodes the feature name table; an incomplete last entry is ignored. */
+export function decodeFeatureNames(data: Uint8Array): NamedFeature[] {
+  const features: NamedFeature[] = [];
+  for (let at = 0; at + FEATURE_NAME_ENTRY_BYTES <= data.length; at += FEATURE_NAME_ENTRY_BYTES) {
+    const name = data.subarray(at + 2, at + FEATURE_NAME_ENTRY_BYTES);
+    const end = name.indexOf(0);
+    features.push({
+      type: data[at] ?? 0,
+      bit: data[at + 1] ?? 0,
+      name: new TextDecoder().decode(end < 0 ? name : name.subarray(0, end)),
+    });
+  }
+  return features;
+}
+
+/** Encodes a feature name table; names have at most 46 bytes. */
+export function encodeFeatureNames(features: readonly NamedFeature[]): Uint8Array {
+  const data = new Uint8Array(features.length * FEATURE_NAME_ENTRY_BYTES);
+  features.forEach(({ type, bit, name }, index) => {
+    const at = index * FEATURE_NAME_ENTRY_BYTES;
+    data[at] = type;
+    data[at + 1] = bit;
+    data.set(new TextEncoder().encode(name).subarray(0, FEATURE_NAME_ENTRY_BYTES - 2), at + 2);
+  });
+  return data;
+}
+
+/** The bitmaps extension (specification: "Bitmaps extension"). */
+export interface BitmapsExtension {
+  readonly bitmapCount: number;
+  /** Bytes. */
+  readonly directorySize: bigint;
+  /** Byte offset in the image file. */
+  readonly directoryOffset: bigint;
+}
+
+export const BITMAPS_EXTENSION_BYTES = 24;
+
+/** @throws Qcow2Error "invalid-image" if the extension has another length. */
+export function decodeBitmapsExtension(data: Uint8Array): BitmapsExtension {
+  if (data.length !== BITMAPS_EXTENSION_BYTES) {
+    throw new Qcow2Error("invalid-image", `bitmaps_ext: Invalid extension length ${data.length}`, {
+      structure: "bitmaps extension",
+      found: data.length,
+      expected: BITMAPS_EXTENSION_BYTES,
+    });
+  }
+  const view = viewOf(data);
+  return {
+    bitmapCount: view.getUint32(0),
+    directorySize: view.getBigUint64(8),
+    directoryOffset: view.getBigUint64(16),
+  };
+}
+
+export function encodeBitmapsExtension(extension: BitmapsExtension): Uint8Array {
+  const data = new Uint8Array(BITMAPS_EXTENSION_BYTES);
+  const view = viewOf(data);
+  view.setUint32(0, extension.bitmapCount);
+  view.setBigUint64(8, extension.directorySize);
+  view.setBigUint64(16, extension.directoryOffset);
+  return data;
+}

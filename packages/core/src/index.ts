@@ -1,0 +1,15 @@
+export type { ClusterCodec, Codecs, CompressionType } from "./codec/codec.ts";
+export type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
+export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
+export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
+export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
+export { assertOffset, type ErrorCode, type ErrorDataByCode, isQcow2Error, Qcow2Error } from "./errors.ts";
+export { type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
+export {
+  type BackingReference,
+  type DataFileReference,
+  denyReferences,
+  type References,
+} from "./references/references.ts";
+export { MemoryStorage } from "./storage/memory-storage.ts";
+export type { Storage, StorageExtent } from "./storage/storage.ts";
