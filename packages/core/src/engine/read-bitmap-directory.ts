@@ -1,6 +1,8 @@
 import { Qcow2Error } from "../errors.ts";
 import {
   assertBitmapEntry,
+  BITMAP_FLAG_AUTO,
+  BITMAP_FLAG_IN_USE,
   type BitmapDirectoryEntry,
   decodeBitmapDirectory,
 } from "../format/bitmap-directory.ts";
