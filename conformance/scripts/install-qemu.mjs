@@ -1,0 +1,186 @@
+#!/usr/bin/env node
+/**
+ * Makes real QEMU tools available to the conformance suite without touching the system's own: each release is
+ * unpacked from Debian's packages into a cache folder and run from there through its own dynamic loader.
+ *
+ *   node conformance/scripts/install-qemu.mjs [--all] [RELEASE...]
+ *
+ * Needs Linux with apt, and root or a sudo that asks nothing (mmdebstrap is installed if it is missing). Elsewhere
+ * the suite uses the qemu-img on PATH, if there is one; this script then says so and exits with 0, because a
+ * missing judge is no failure: the tests that need it are left out by name.
+ *
+ * Environment: QCOW2_CONFORMANCE_CACHE (the folder; default .cache/qemu in the repository),
+ * QCOW2_CONFORMANCE_RELEASES (what to fetch, comma-separated; empty for none).
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Changes when what is unpacked changes, so that an older cache is replaced. */
+const RECIPE = 1;
+const TIMEOUT_MS = 180_000;
+
+/** Debian release -> what to unpack. The first is the release whose answers ours must equal. */
+const RELEASES = {
+  trixie: { qemu: "10.0", suite: "trixie", include: "qemu-utils", byDefault: true },
+  bookworm: { qemu: "7.2", suite: "bookworm", include: "qemu-utils", byDefault: true },
+  "trixie-backports": {
+    qemu: "11.1",
+    suite: "trixie",
+    include: "qemu-utils/trixie-backports",
+    // Backports hold no dependencies of their own: add them to the mirror that the release is taken from.
+    setupHook: 'sed -i "/ trixie /{p; s/ trixie / trixie-backports /}" "$1/etc/apt/sources.list"',
+    byDefault: true,
+  },
+  bullseye: { qemu: "5.2", suite: "bullseye", include: "qemu-utils", byDefault: false },
+};
+
+const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+const cache = resolve(process.env.QCOW2_CONFORMANCE_CACHE ?? join(repository, ".cache/qemu"));
+
+/** Runs to the end; never through a shell. */
+function run(command, args) {
+  return new Promise((done) => {
+    const child = spawn(command, args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: TIMEOUT_MS,
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr = (stderr + chunk).slice(-4000);
+    });
+    child.on("error", (error) => done({ ok: false, stderr: error.message }));
+    child.on("close", (code) => done({ ok: code === 0, stderr }));
+  });
+}
+
+function onPath(command) {
+  return spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
+}
+
+/** The words to put before a command that needs root, or undefined if root cannot be had without asking. */
+function rootPrefix() {
+  if (process.getuid?.() === 0) return [];
+  const sudo = spawnSync("sudo", ["-n", "true"], { stdio: "ignore", timeout: 10_000 });
+  return sudo.status === 0 ? ["sudo", "-n"] : undefined;
+}
+
+async function asRoot(prefix, command, args) {
+  const [first, ...rest] = [...prefix, command, ...args];
+  return await run(first, rest);
+}
+
+/** @returns a reason if there is no mmdebstrap in the end */
+async function ensureMmdebstrap(prefix) {
+  if (onPath("mmdebstrap")) return undefined;
+  const install = ["install", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"];
+  // Package lists may be missing or stale on a fresh machine: then the first try fails, and an update cures it.
+  if ((await asRoot(prefix, "apt-get", install)).ok) return undefined;
+  await asRoot(prefix, "apt-get", ["update", "-q"]);
+  const second = await asRoot(prefix, "apt-get", install);
+  return second.ok ? undefined : `apt-get could not install mmdebstrap (${lastLine(second.stderr)})`;
+}
+
+function lastLine(text) {
+  return text.trim().split("\n").at(-1) ?? "";
+}
+
+function isComplete(release) {
+  try {
+    return JSON.parse(readFileSync(join(cache, release, "stamp.json"), "utf8")).recipe === RECIPE;
+  } catch {
+    return false;
+  }
+}
+
+/** Unpacks one release. The folder appears under its name only when it is complete. */
+async function unpack(prefix, release) {
+  const { suite, include, setupHook } = RELEASES[release];
+  const final = join(cache, release);
+  const partial = join(cache, `.${release}.${process.pid}`);
+  try {
+    const hook = setupHook === undefined ? [] : [`--setup-hook=${setupHook}`];
+    const result = await asRoot(prefix, "mmdebstrap", [
+      "--quiet",
+      "--variant=extract",
+      `--include=${include}`,
+      ...hook,
+      suite,
+      partial,
+    ]);
+    if (!result.ok) return lastLine(result.stderr);
+    if (prefix.length > 0) {
+      const owner = `${process.getuid()}:${process.getgid()}`;
+      await asRoot(prefix, "chown", ["-R", owner, partial]);
+    }
+    if (!existsSync(join(partial, "usr/bin/qemu-img"))) return "the packages hold no qemu-img";
+    // Only what the tools need at run time: programs and libraries.
+    for (const entry of readdirSync(partial)) {
+      if (!["usr", "lib", "lib64"].includes(entry)) rmSync(join(partial, entry), { recursive: true, force: true });
+    }
+    for (const entry of ["share", "include", "src", "games"]) {
+      rmSync(join(partial, "usr", entry), { recursive: true, force: true });
+    }
+    writeFileSync(join(partial, "stamp.json"), `${JSON.stringify({ recipe: RECIPE, release })}\n`);
+    rmSync(final, { recursive: true, force: true });
+    renameSync(partial, final);
+    return undefined;
+  } catch (error) {
+    // Two installers at once: whoever renames first wins, and the other's copy is the same.
+    return isComplete(release) ? undefined : error.message;
+  } finally {
+    if (existsSync(partial)) await asRoot(prefix, "rm", ["-rf", partial]);
+  }
+}
+
+function wantedReleases() {
+  const named = process.argv.slice(2).filter((word) => word !== "--all");
+  if (process.argv.includes("--all")) return Object.keys(RELEASES);
+  if (named.length > 0) return named;
+  const fromEnvironment = process.env.QCOW2_CONFORMANCE_RELEASES;
+  if (fromEnvironment !== undefined) return fromEnvironment.split(",").filter((name) => name !== "");
+  return Object.keys(RELEASES).filter((name) => RELEASES[name].byDefault);
+}
+
+/** @returns a reason if releases are missing that could not be had */
+async function install(wanted) {
+  const missing = wanted.filter((release) => !isComplete(release));
+  if (missing.length === 0) return undefined;
+  if (process.platform !== "linux" || !onPath("apt-get")) return "fetching them needs Linux with apt";
+  const prefix = rootPrefix();
+  if (prefix === undefined) return "fetching them needs root, or sudo without a password";
+  const failure = await ensureMmdebstrap(prefix);
+  if (failure !== undefined) return failure;
+  mkdirSync(cache, { recursive: true });
+  const reasons = await Promise.all(
+    missing.map(async (release) => {
+      const reason = await unpack(prefix, release);
+      return reason === undefined ? undefined : `${release}: ${reason}`;
+    }),
+  );
+  return reasons.filter((reason) => reason !== undefined).join("; ") || undefined;
+}
+
+const wanted = wantedReleases();
+const unknown = wanted.filter((release) => !(release in RELEASES));
+if (unknown.length > 0) {
+  console.error(`unknown release '${unknown[0]}' (known: ${Object.keys(RELEASES).join(", ")})`);
+  process.exit(1);
+}
+const reason = await install(wanted);
+const present = wanted.filter(isComplete);
+if (present.length > 0) {
+  const list = present.map((release) => `${RELEASES[release].qemu} (${release})`).join(", ");
+  console.log(`QEMU tools for the conformance tests: ${list} in ${cache}`);
+}
+if (reason !== undefined) {
+  const absent = wanted.filter((release) => !isComplete(release)).map((release) => RELEASES[release].qemu);
+  const system = onPath("qemu-img");
+  const consequence =
+    present.length > 0 || system
+      ? `the cases against QEMU ${absent.join(", ")} are left out${present.length > 0 ? "" : "; the qemu-img on PATH is used"}`
+      : "all conformance cases are left out; to run them: apt-get install qemu-utils, brew install qemu, or the like";
+  console.log(`QEMU ${absent.join(", ")} not available (${reason}): ${consequence}`);
+}
