@@ -1,5 +1,8 @@
 export type { ClusterCodec, Codecs, CompressionType } from "./codec/codec.ts";
 export type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
+export { mergeExtents } from "./disk/merge-extents.ts";
+export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
+export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";

@@ -1,5 +1,6 @@
 /** Refcount table and blocks (specification: "Host cluster management"). */
 import { Qcow2Error } from "../errors.ts";
+import { writeUint64 } from "./uint64.ts";
 
 export const REFCOUNT_TABLE_ENTRY_BYTES = 8;
 /** Bits 0-8 are reserved. */
@@ -72,4 +73,9 @@ export function refcountCodec(order: number): RefcountCodec {
         expected: 6,
       });
   }
+}
+
+/** Points entry `index` at the block at `offset`. */
+export function setRefcountTableEntry(table: DataView, index: number, offset: number): void {
+  writeUint64(table, index * REFCOUNT_TABLE_ENTRY_BYTES, offset);
 }

@@ -1,0 +1,111 @@
+import { Qcow2Error } from "../errors.ts";
+import { SECTOR_SIZE } from "../limits.ts";
+import { readOrZeroes } from "../storage/read-exactly.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { DiskRange, Extent, WritableDisk } from "./disk.ts";
+import { assertDiskRange, clipRange } from "./disk-range.ts";
+
+/** Zeroes are written in pieces of this size where no hole can be punched. */
+const ZERO_PIECE_BYTES = 1 << 20;
+
+export interface RawDiskOptions {
+  readonly storage: Storage;
+  /** Default: as the storage is. */
+  readonly readOnly?: boolean | undefined;
+  /** Virtual size in bytes; default: the storage's size, rounded up to a multiple of 512 as QEMU does. */
+  readonly size?: number | undefined;
+}
+
+/** A raw image: guest byte n is byte n of the storage. Bytes beyond the storage's end read as zeroes. */
+export class RawDisk implements WritableDisk {
+  readonly format = "raw";
+  readonly name: string;
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly storage: Storage;
+
+  private constructor(storage: Storage, size: number, readOnly: boolean) {
+    this.storage = storage;
+    this.name = storage.name;
+    this.size = size;
+    this.readOnly = readOnly;
+  }
+
+  static async open(options: RawDiskOptions): Promise<RawDisk> {
+    const { storage } = options;
+    const size = options.size ?? Math.ceil((await storage.size()) / SECTOR_SIZE) * SECTOR_SIZE;
+    return new RawDisk(storage, size, options.readOnly ?? storage.readOnly);
+  }
+
+  async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
+    assertDiskRange(request.offset, request.into.length, this.size);
+    await readOrZeroes(this.storage, request.offset, request.into);
+  }
+
+  async *map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
+    const { start, end } = clipRange(range, this.size);
+    const fileSize = await this.storage.size();
+    for (let offset = start; offset < end; ) {
+      range.signal?.throwIfAborted();
+      const extent = await this.#extentAt(offset, end, fileSize);
+      yield extent;
+      offset += extent.length;
+    }
+  }
+
+  async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
+    assertDiskRange(request.offset, request.from.length, this.size);
+    this.#assertWritable();
+    await this.storage.write(request.offset, request.from);
+  }
+
+  async writeZeroes(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly unmap?: boolean | undefined;
+  }): Promise<void> {
+    assertDiskRange(request.offset, request.length, this.size);
+    this.#assertWritable();
+    const end = request.offset + request.length;
+    const fileSize = await this.storage.size();
+    if (end > fileSize) await this.storage.truncate(end);
+    const storedLength = Math.min(end, fileSize) - request.offset;
+    if (storedLength <= 0) return;
+    if (request.unmap === true && this.storage.punchHole !== undefined) {
+      await this.storage.punchHole(request.offset, storedLength);
+      return;
+    }
+    const zeroes = new Uint8Array(Math.min(storedLength, ZERO_PIECE_BYTES));
+    for (let done = 0; done < storedLength; done += zeroes.length) {
+      const piece = zeroes.subarray(0, Math.min(zeroes.length, storedLength - done));
+      await this.storage.write(request.offset + done, piece);
+    }
+  }
+
+  async flush(): Promise<void> {
+    if (!this.readOnly) await this.storage.flush();
+  }
+
+  async close(): Promise<void> {
+    await this.storage.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #extentAt(offset: number, end: number, fileSize: number): Promise<Extent> {
+    const base = { offset, present: true, depth: 0, hostOffset: offset, compressed: false } as const;
+    if (offset >= fileSize) return { ...base, length: end - offset, kind: "zero", stored: false };
+    const found = (await this.storage.extentAt?.(offset)) ?? { kind: "data", length: fileSize - offset };
+    const isData = found.kind === "data";
+    let length = Math.min(found.length, end - offset);
+    // The last sector may be longer than the file; it belongs to whatever the file's last byte belongs to.
+    if (offset + length === fileSize && fileSize < end && end - fileSize < SECTOR_SIZE) length = end - offset;
+    return { ...base, length, kind: isData ? "data" : "zero", stored: isData };
+  }
+
+  #assertWritable(): void {
+    if (this.readOnly) throw new Qcow2Error("read-only", `${this.name} is read-only`, { name: this.name });
+  }
+}

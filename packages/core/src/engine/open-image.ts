@@ -1,0 +1,251 @@
+/** Opening: from a storage to everything that reading and writing need. */
+import type { ClusterCodec, Codecs } from "../codec/codec.ts";
+import type { Disk } from "../disk/disk.ts";
+import { Qcow2Error } from "../errors.ts";
+import type { BitmapDirectoryEntry } from "../format/bitmap-directory.ts";
+import { AUTOCLEAR_DATA_FILE_RAW, INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY } from "../format/feature-bits.ts";
+import { l1EntriesFor } from "../format/geometry.ts";
+import { L1_ENTRY_BYTES } from "../format/l1-entry.ts";
+import type { SnapshotEntry } from "../format/snapshot-table.ts";
+import { viewOf } from "../format/uint64.ts";
+import { DEFAULT_L2_CACHE_BYTES, DEFAULT_REFCOUNT_CACHE_BYTES, MAX_L1_BYTES } from "../limits.ts";
+import { denyReferences, type References } from "../references/references.ts";
+import { readExactly } from "../storage/read-exactly.ts";
+import type { Storage } from "../storage/storage.ts";
+import { GuestReader } from "./guest-reader.ts";
+import { checkTable, type ImageLayout, readImageLayout } from "./image-layout.ts";
+import { readBitmapDirectory } from "./read-bitmap-directory.ts";
+import { readSnapshotTable, snapshotInfo } from "./read-snapshot-table.ts";
+import { RefcountStore } from "./refcount-store.ts";
+import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
+import { TableCache } from "./table-cache.ts";
+
+export interface OpenOptions {
+  readonly storage: Storage;
+  /** Default: as the storage is. */
+  readonly readOnly?: boolean | undefined;
+  /** Default {@link denyReferences}: an image that needs a second file is refused. */
+  readonly references?: References | undefined;
+  readonly codecs?: Codecs | undefined;
+  /** Open only what `info` and `check` need: no other file is opened, and guest data cannot be read. */
+  readonly metadataOnly?: boolean | undefined;
+  /** Read an internal snapshot, by id or else by name, instead of the active disk; implies read-only. */
+  readonly snapshot?: string | undefined;
+  /** Bytes of memory for L2 tables and for refcount blocks; defaults in `limits.ts`. */
+  readonly l2CacheBytes?: number | undefined;
+  readonly refcountCacheBytes?: number | undefined;
+  /**
+   * "crash-safe" (default) orders writes so that a power cut at any point leaves an intact image. "on-close" orders
+   * nothing until `flush` or `close`: for new images that do not count until they are complete.
+   */
+  readonly durability?: "crash-safe" | "on-close" | undefined;
+}
+
+/** An open image; what the public class and the engine's parts share. */
+export interface OpenImage {
+  readonly storage: Storage;
+  readonly layout: ImageLayout;
+  readonly readOnly: boolean;
+  readonly metadataOnly: boolean;
+  readonly durability: "crash-safe" | "on-close";
+  /** Virtual size of what is read: of the active disk, or of the snapshot. */
+  readonly size: number;
+  readonly snapshots: readonly SnapshotEntry[];
+  readonly bitmaps: readonly BitmapDirectoryEntry[];
+  readonly backing: Disk | undefined;
+  /** Where guest clusters are: the image file itself or the external data file. */
+  readonly dataStorage: Storage;
+  readonly mapping: GuestMapping;
+  readonly refcounts: RefcountStore;
+  readonly codec: ClusterCodec | undefined;
+  readonly reader: GuestReader;
+}
+
+/** Opens the image; on failure everything that was opened on the way is closed, except `options.storage`. */
+export async function openImage(options: OpenOptions): Promise<OpenImage> {
+  const { storage } = options;
+  const readOnly = options.readOnly === true || storage.readOnly || options.snapshot !== undefined;
+  const metadataOnly = options.metadataOnly ?? false;
+  const layout = await readImageLayout(storage);
+  if (!readOnly) assertWritable(layout);
+  if (!metadataOnly) assertNotEncrypted(layout);
+  const { entries: snapshots } = await readSnapshotTable(
+    storage,
+    layout.snapshotsOffset,
+    layout.header.snapshotCount,
+  );
+  const bitmaps =
+    layout.bitmaps === undefined
+      ? []
+      : await readBitmapDirectory(storage, layout.bitmaps, {
+          clusterSize: layout.geometry.clusterSize,
+          virtualSize: layout.virtualSize,
+        });
+  const snapshot = options.snapshot === undefined ? undefined : findSnapshot(snapshots, options.snapshot);
+  const mapping = await loadMapping(
+    storage,
+    layout,
+    snapshot,
+    options.l2CacheBytes ?? DEFAULT_L2_CACHE_BYTES,
+  );
+  const refcounts = await RefcountStore.load({
+    storage,
+    geometry: layout.geometry,
+    location: layout.refcountTable,
+    cacheBytes: options.refcountCacheBytes ?? DEFAULT_REFCOUNT_CACHE_BYTES,
+  });
+  const references = options.references ?? denyReferences();
+  const dataStorage = metadataOnly ? storage : await openDataStorage(layout, storage, references, readOnly);
+  try {
+    const backing = metadataOnly ? undefined : await openBacking(layout, storage, references);
+    const codec = options.codecs?.[layout.compressionType];
+    return {
+      storage,
+      layout,
+      readOnly,
+      metadataOnly,
+      durability: options.durability ?? "crash-safe",
+      size: snapshot?.diskSize === undefined ? layout.virtualSize : Number(snapshot.diskSize),
+      snapshots,
+      bitmaps,
+      backing,
+      dataStorage,
+      mapping,
+      refcounts,
+      codec,
+      reader: new GuestReader({
+        mapping,
+        storage,
+        dataStorage,
+        backing,
+        codec,
+        compressionType: layout.compressionType,
+      }),
+    };
+  } catch (error) {
+    if (dataStorage !== storage) await dataStorage.close();
+    throw error;
+  }
+}
+
+/** Closes what {@link openImage} opened, and the storage. */
+export async function closeImage(image: OpenImage): Promise<void> {
+  await image.backing?.close();
+  if (image.dataStorage !== image.storage) await image.dataStorage.close();
+  await image.storage.close();
+}
+
+/** True if the data file is to stay readable as a raw image on its own. */
+export function isDataFileRaw(layout: ImageLayout): boolean {
+  return layout.hasDataFile && (layout.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n;
+}
+
+function assertWritable({ header }: ImageLayout): void {
+  const isCorrupt = (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n;
+  if (!isCorrupt && (header.incompatibleFeatures & INCOMPATIBLE_DIRTY) === 0n) return;
+  const state = isCorrupt ? "corrupt" : "dirty";
+  throw new Qcow2Error(
+    "needs-repair",
+    `Image is ${state}; cannot be opened read/write before it is repaired`,
+    { state },
+  );
+}
+
+function assertNotEncrypted({ header }: ImageLayout): void {
+  if (header.cryptMethod === 0) return;
+  const method = header.cryptMethod === 1 ? "AES" : "LUKS";
+  throw new Qcow2Error(
+    "encrypted",
+    `The image is encrypted (${method}), and this version cannot decrypt it`,
+    { method },
+  );
+}
+
+/** By id first, then by name, as qemu-img does. */
+function findSnapshot(snapshots: readonly SnapshotEntry[], wanted: string): SnapshotEntry {
+  const infos = snapshots.map((entry) => ({ entry, info: snapshotInfo(entry, 0) }));
+  const found =
+    infos.find(({ info }) => info.id === wanted) ?? infos.find(({ info }) => info.name === wanted);
+  if (found === undefined) {
+    throw new Qcow2Error("snapshot-not-found", `The image has no snapshot '${wanted}'`, { snapshot: wanted });
+  }
+  return found.entry;
+}
+
+async function loadMapping(
+  storage: Storage,
+  layout: ImageLayout,
+  snapshot: SnapshotEntry | undefined,
+  cacheBytes: number,
+): Promise<GuestMapping> {
+  const { geometry } = layout;
+  const location = snapshot === undefined ? layout.l1Table : await snapshotL1Table(storage, layout, snapshot);
+  const l1 = new Uint8Array(location.length);
+  await readExactly(storage, location.offset, l1, "L1 table");
+  return {
+    geometry,
+    version: layout.header.version,
+    hasDataFile: layout.hasDataFile,
+    l1: viewOf(l1),
+    l2Slices: new TableCache({
+      storage,
+      structure: "L2 table",
+      tableBytes: sliceBytesOf(geometry),
+      capacityBytes: cacheBytes,
+    }),
+  };
+}
+
+async function snapshotL1Table(
+  storage: Storage,
+  layout: ImageLayout,
+  snapshot: SnapshotEntry,
+): Promise<{ offset: number; length: number }> {
+  const table = { offset: Number(snapshot.l1TableOffset), length: snapshot.l1Size * L1_ENTRY_BYTES };
+  if (table.length > MAX_L1_BYTES) {
+    throw new Qcow2Error("limit-exceeded", `Snapshot L1 table too large: ${table.length} bytes`, {
+      what: "L1 table bytes",
+      found: table.length,
+      maximum: MAX_L1_BYTES,
+    });
+  }
+  const size = snapshot.diskSize === undefined ? 0 : Number(snapshot.diskSize);
+  if (!Number.isSafeInteger(size) || snapshot.l1Size < l1EntriesFor(layout.geometry, size)) {
+    throw new Qcow2Error("invalid-image", "Snapshot L1 table is too small for its disk", {
+      structure: "snapshot table",
+      found: snapshot.l1Size,
+    });
+  }
+  if (table.length > 0) {
+    checkTable("Snapshot L1 table", table, layout.geometry.clusterSize, await storage.size());
+  }
+  return table;
+}
+
+async function openDataStorage(
+  layout: ImageLayout,
+  storage: Storage,
+  references: References,
+  readOnly: boolean,
+): Promise<Storage> {
+  if (!layout.hasDataFile) return storage;
+  if (layout.dataFile === undefined) {
+    throw new Qcow2Error("invalid-image", "The image needs an external data file but does not name it", {
+      structure: "data file extension",
+    });
+  }
+  return references.openDataFile({ name: layout.dataFile, from: storage.name, readOnly });
+}
+
+async function openBacking(
+  layout: ImageLayout,
+  storage: Storage,
+  references: References,
+): Promise<Disk | undefined> {
+  if (layout.backingFile === undefined) return undefined;
+  return references.openBackingFile({
+    name: layout.backingFile,
+    format: layout.backingFormat,
+    from: storage.name,
+  });
+}

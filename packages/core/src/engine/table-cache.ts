@@ -1,0 +1,161 @@
+/** A bounded cache of equally sized metadata tables (L2 slices or refcount blocks), kept big-endian as on disk. */
+import { assert } from "../errors.ts";
+import { viewOf } from "../format/uint64.ts";
+import { readExactly } from "../storage/read-exactly.ts";
+import type { Storage } from "../storage/storage.ts";
+
+export interface CachedTable {
+  /** Host byte offset. */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Changed since it was last written out. */
+  dirty: boolean;
+  /** Used since the eviction hand last passed. */
+  referenced: boolean;
+  /** Users that hold on to it across an await; it is not evicted before they let go. */
+  pins: number;
+}
+
+/** Tables are evicted by the clock algorithm; dirty and pinned ones stay, so the bound is soft while writing. */
+export class TableCache {
+  readonly tableBytes: number;
+  readonly #storage: Storage;
+  readonly #structure: string;
+  readonly #capacity: number;
+  readonly #tables = new Map<number, CachedTable>();
+  readonly #loading = new Map<number, Promise<CachedTable>>();
+  readonly #clock: CachedTable[] = [];
+  readonly #dirty = new Set<CachedTable>();
+  #hand = 0;
+
+  constructor(options: {
+    readonly storage: Storage;
+    /** For messages: "L2 table", "Refcount block". */
+    readonly structure: string;
+    readonly tableBytes: number;
+    readonly capacityBytes: number;
+  }) {
+    this.#storage = options.storage;
+    this.#structure = options.structure;
+    this.tableBytes = options.tableBytes;
+    this.#capacity = Math.max(4, Math.floor(options.capacityBytes / options.tableBytes));
+  }
+
+  /** Tables that wait to be written. */
+  get dirtyCount(): number {
+    return this.#dirty.size;
+  }
+
+  /** True if so many tables are dirty that they should be written before more work is taken on. */
+  get underPressure(): boolean {
+    return this.#dirty.size * 2 > this.#capacity;
+  }
+
+  /** The table at `offset` if it is resident. */
+  get(offset: number): CachedTable | undefined {
+    const table = this.#tables.get(offset);
+    if (table !== undefined) table.referenced = true;
+    return table;
+  }
+
+  /** The table at `offset`, read if need be; concurrent callers share one read, and a failure is not remembered. */
+  async load(offset: number): Promise<CachedTable> {
+    const resident = this.get(offset);
+    if (resident !== undefined) return resident;
+    let loading = this.#loading.get(offset);
+    if (loading === undefined) {
+      loading = this.#read(offset).finally(() => this.#loading.delete(offset));
+      this.#loading.set(offset, loading);
+    }
+    return loading;
+  }
+
+  /** Adds a table that is new on disk; its content is zeroes until changed, and it is dirty. */
+  addNew(offset: number): CachedTable {
+    assert(!this.#loading.has(offset), `new ${this.#structure} at ${offset} is being read`);
+    const existing = this.#tables.get(offset);
+    if (existing !== undefined) this.#remove(existing);
+    const table = this.#add(offset, new Uint8Array(this.tableBytes));
+    this.markDirty(table);
+    return table;
+  }
+
+  markDirty(table: CachedTable): void {
+    table.dirty = true;
+    this.#dirty.add(table);
+  }
+
+  /** Copies of all dirty tables in the order of their offsets; they count as clean from now on. */
+  takeDirty(): { readonly offset: number; readonly bytes: Uint8Array }[] {
+    const copies = Array.from(this.#dirty, ({ offset, bytes }) => ({ offset, bytes: bytes.slice() }));
+    for (const table of this.#dirty) table.dirty = false;
+    this.#dirty.clear();
+    return copies.sort((first, second) => first.offset - second.offset);
+  }
+
+  /** Marks tables dirty again whose copies from {@link takeDirty} could not be written. */
+  restoreDirty(copies: readonly { readonly offset: number; readonly bytes: Uint8Array }[]): void {
+    for (const { offset, bytes } of copies) {
+      const resident = this.#tables.get(offset);
+      if (resident === undefined) {
+        const table = this.#add(offset, bytes);
+        this.markDirty(table);
+      } else {
+        this.markDirty(resident);
+      }
+    }
+  }
+
+  /** Forgets a table whose host cluster is no longer in use. */
+  drop(offset: number): void {
+    const table = this.#tables.get(offset);
+    if (table !== undefined) this.#remove(table);
+  }
+
+  async #read(offset: number): Promise<CachedTable> {
+    const bytes = new Uint8Array(this.tableBytes);
+    await readExactly(this.#storage, offset, bytes, this.#structure);
+    return this.#tables.get(offset) ?? this.#add(offset, bytes);
+  }
+
+  #add(offset: number, bytes: Uint8Array): CachedTable {
+    const table: CachedTable = {
+      offset,
+      bytes,
+      view: viewOf(bytes),
+      dirty: false,
+      referenced: true,
+      pins: 0,
+    };
+    this.#tables.set(offset, table);
+    const victim = this.#clock.length < this.#capacity ? -1 : this.#findVictim();
+    if (victim < 0) {
+      this.#clock.push(table);
+    } else {
+      this.#tables.delete((this.#clock[victim] as CachedTable).offset);
+      this.#clock[victim] = table;
+    }
+    return table;
+  }
+
+  #remove(table: CachedTable): void {
+    this.#tables.delete(table.offset);
+    this.#dirty.delete(table);
+    const index = this.#clock.indexOf(table);
+    const last = this.#clock.pop();
+    if (last !== undefined && last !== table) this.#clock[index] = last;
+  }
+
+  /** Two turns at most: the first clears the reference marks. */
+  #findVictim(): number {
+    for (let steps = this.#clock.length * 2; steps > 0; steps--) {
+      this.#hand = (this.#hand + 1) % this.#clock.length;
+      const table = this.#clock[this.#hand] as CachedTable;
+      if (table.dirty || table.pins > 0) continue;
+      if (!table.referenced) return this.#hand;
+      table.referenced = false;
+    }
+    return -1;
+  }
+}
