@@ -1,0 +1,28 @@
+/** One vitest run for the whole repository: a project per workspace, each named for its folder. */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig } from "vitest/config";
+
+const here = import.meta.dirname;
+const workspaces = ["packages", "apps"]
+  .flatMap((parent) => readdirSync(join(here, parent)).map((name) => `${parent}/${name}`))
+  .concat("conformance", "benchmarks", "scripts")
+  .filter((folder) => existsSync(join(here, folder, "test")));
+
+/** Projects that start processes and write real disk images get more time than unit tests do. */
+const SLOW = new Set(["packages/packaging", "apps/cli", "apps/demo", "conformance", "benchmarks", "scripts"]);
+
+export default defineConfig({
+  test: {
+    projects: workspaces.map((folder) => ({
+      test: {
+        name: folder,
+        root: join(here, folder),
+        include: ["test/**/*.test.ts"],
+        testTimeout: SLOW.has(folder) ? 120_000 : 20_000,
+        hookTimeout: SLOW.has(folder) ? 240_000 : 20_000,
+        ...(folder === "packages/packaging" ? { globalSetup: ["test/consumer-setup.ts"] } : {}),
+      },
+    })),
+  },
+});
