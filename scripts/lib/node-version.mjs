@@ -1,0 +1,17 @@
+/**
+ * The first thing that every script checks. This file and the scripts that import it use nothing newer than Node.js 14,
+ * so that an old Node.js gets as far as the sentence below instead of a syntax error.
+ */
+
+/** The oldest Node.js that the packages support ("engines" in package.json). */
+const OLDEST = [20, 19];
+
+/** Ends the process with a sentence and exit code 1 if this Node.js is too old. */
+export function requireSupportedNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+  console.error(
+    `This project needs Node.js ${OLDEST.join(".")} or newer; this is Node.js ${process.versions.node} (${process.execPath}).`,
+  );
+  process.exit(1);
+}
