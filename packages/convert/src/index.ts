@@ -1,1 +1,6 @@
-export {};
+export { type BytePrimitives, portablePrimitives } from "./byte-primitives.ts";
+export { type CompareOptions, type CompareResult, compareDisks } from "./compare-disks.ts";
+export { convertDisk } from "./convert-disk.ts";
+export type { ConvertOptions, ConvertResult, TargetBacking } from "./convert-options.ts";
+export { type Measurement, type MeasureOptions, measureImage } from "./measure-image.ts";
+export type { UnreadableRange } from "./salvage.ts";

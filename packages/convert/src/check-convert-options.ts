@@ -1,0 +1,102 @@
+import { type Disk, Qcow2Error, type WritableDisk } from "@qcow2/core";
+import { type BytePrimitives, portablePrimitives } from "./byte-primitives.ts";
+import type { ConvertOptions, TargetBacking } from "./convert-options.ts";
+import type { SharedBacking } from "./copy-plan.ts";
+
+const DEFAULT_PARALLEL = 8;
+const DEFAULT_CHUNK_BYTES = 2 * 2 ** 20;
+const DEFAULT_SPARSE_BYTES = 4096;
+const SECTOR_SIZE = 512;
+
+/** The options of a copy, complete and consistent. */
+export interface CheckedOptions {
+  readonly source: Disk;
+  readonly target: WritableDisk;
+  readonly targetIsZero: boolean;
+  readonly compress: boolean;
+  readonly sparseBytes: number;
+  readonly clusterSize: number;
+  readonly chunkBytes: number;
+  readonly parallel: number;
+  readonly outOfOrder: boolean;
+  readonly salvage: boolean;
+  readonly backing: SharedBacking | undefined;
+  readonly primitives: BytePrimitives;
+}
+
+/**
+ * Nothing has been read or written when this throws.
+ * @throws Qcow2Error "unsupported", "invalid-option", "out-of-range"; RangeError for values no caller should pass.
+ */
+export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
+  const { source, target, compress = false, sparseBytes = DEFAULT_SPARSE_BYTES } = options;
+  const clusterSize = options.clusterSize ?? SECTOR_SIZE;
+  const parallel = options.parallel ?? DEFAULT_PARALLEL;
+  requireInteger("parallel", parallel, 1);
+  requireInteger("sparseBytes", sparseBytes, 0);
+  requireMultiple("sparseBytes", sparseBytes, SECTOR_SIZE);
+  requireInteger("clusterSize", clusterSize, SECTOR_SIZE);
+  requireMultiple("clusterSize", clusterSize, SECTOR_SIZE);
+  const chunkBytes = Math.ceil((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) / clusterSize) * clusterSize;
+  requireInteger("chunkBytes", chunkBytes, SECTOR_SIZE);
+  if (target.size < source.size) {
+    throw new Qcow2Error("out-of-range", "output file is smaller than input file", {
+      offset: 0,
+      length: source.size,
+      size: target.size,
+    });
+  }
+  if (compress) requireCompression(options);
+  if (options.targetIsZero && options.targetBacking !== undefined) {
+    throw new Qcow2Error("invalid-option", "A target with a backing file does not read as zeroes", {
+      option: "targetIsZero",
+    });
+  }
+  return {
+    source,
+    target,
+    targetIsZero: options.targetIsZero,
+    compress,
+    sparseBytes,
+    clusterSize,
+    chunkBytes,
+    parallel,
+    outOfOrder: options.outOfOrder ?? false,
+    salvage: options.salvage ?? false,
+    backing: options.targetBacking && sharedBacking(source, options.targetBacking),
+    primitives: options.primitives ?? portablePrimitives,
+  };
+}
+
+function requireCompression({ target, clusterSize }: ConvertOptions): void {
+  if (target.writeCompressed === undefined) {
+    throw new Qcow2Error("unsupported", "Compression not supported for this file format", {
+      operation: "write compressed",
+    });
+  }
+  if (clusterSize === undefined) throw new TypeError("compress needs the target's clusterSize");
+}
+
+function sharedBacking(source: Disk, backing: TargetBacking): SharedBacking {
+  const depth = backing.sharedDepth ?? 1;
+  requireInteger("sharedDepth", depth, 1);
+  return {
+    depth,
+    sourceSize: backing.sharedSize ?? (depth === 1 ? backingSizeOf(source) : 0),
+    targetSize: backing.size ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+function backingSizeOf(source: Disk & { readonly backing?: Disk | undefined }): number {
+  return source.backing?.size ?? 0;
+}
+
+function requireInteger(name: string, value: number, minimum: number): void {
+  if (!Number.isSafeInteger(value) || value < minimum) {
+    throw new RangeError(`${name} must be an integer of at least ${minimum}, not ${value}`);
+  }
+}
+
+function requireMultiple(name: string, value: number, unit: number): void {
+  if (value % unit !== 0) throw new RangeError(`${name} must be a multiple of ${unit}, not ${value}`);
+}

@@ -1,0 +1,116 @@
+import type { CheckedOptions } from "./check-convert-options.ts";
+import type { RateLimit } from "./rate-limit.ts";
+import type { Turn } from "./task-group.ts";
+import { detectZeroes, type Run } from "./zero-detection.ts";
+
+/** Writes chunks to the target: plain with zeroes left out, or cluster by cluster in compressed form. */
+export class ChunkWriter {
+  readonly #checked: CheckedOptions;
+  readonly #rateLimit: RateLimit | undefined;
+  readonly #isCancelled: () => boolean;
+  #bytesWritten = 0;
+  #bytesZeroed = 0;
+
+  constructor(checked: CheckedOptions, rateLimit: RateLimit | undefined, isCancelled: () => boolean) {
+    this.#checked = checked;
+    this.#rateLimit = rateLimit;
+    this.#isCancelled = isCancelled;
+  }
+
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  get bytesZeroed(): number {
+    return this.#bytesZeroed;
+  }
+
+  /** Looks at a chunk while others are being written; what it returns writes it when its turn has come. */
+  prepare(offset: number, chunk: Uint8Array): (turn: Turn) => Promise<void> {
+    if (this.#checked.compress) {
+      const runs = this.#clustersOf(chunk);
+      return (turn) => this.#writeCompressed(offset, chunk, runs, turn);
+    }
+    const runs = this.#runsOf(offset, chunk);
+    return () => this.#writePlain(offset, chunk, runs);
+  }
+
+  /** Makes the range read as zeroes. */
+  async zero(offset: number, length: number): Promise<void> {
+    if (this.#isCancelled()) return;
+    await this.#checked.target.writeZeroes({ offset, length, unmap: true });
+    this.#bytesZeroed += length;
+  }
+
+  #runsOf(offset: number, chunk: Uint8Array): readonly Run[] {
+    const { sparseBytes, primitives } = this.#checked;
+    if (sparseBytes === 0) return [{ start: 0, end: chunk.length, isData: true }];
+    return detectZeroes(chunk, offset, { sparseBytes, isZero: primitives.isZero });
+  }
+
+  #clustersOf(chunk: Uint8Array): readonly Run[] {
+    const { sparseBytes, clusterSize, primitives } = this.#checked;
+    const runs: Run[] = [];
+    for (let start = 0; start < chunk.length; start += clusterSize) {
+      const end = Math.min(chunk.length, start + clusterSize);
+      runs.push({ start, end, isData: sparseBytes === 0 || !primitives.isZero(chunk, start, end) });
+    }
+    return runs;
+  }
+
+  async #writePlain(offset: number, chunk: Uint8Array, runs: readonly Run[]): Promise<void> {
+    const { target } = this.#checked;
+    for (const run of runs) {
+      const length = run.end - run.start;
+      if (!run.isData) {
+        await this.#zeroRun(offset + run.start, length);
+        continue;
+      }
+      await this.#rateLimit?.take(length);
+      if (this.#isCancelled()) return;
+      await target.write({ offset: offset + run.start, from: chunk.subarray(run.start, run.end) });
+      this.#bytesWritten += length;
+    }
+  }
+
+  /**
+   * Hands all clusters to the target, which compresses them side by side and allocates in the order of the calls;
+   * so the turn can end as soon as the last one was handed over.
+   */
+  async #writeCompressed(
+    offset: number,
+    chunk: Uint8Array,
+    clusters: readonly Run[],
+    turn: Turn,
+  ): Promise<void> {
+    const writes: Promise<void>[] = [];
+    try {
+      for (const cluster of clusters) {
+        const length = cluster.end - cluster.start;
+        if (cluster.isData && this.#rateLimit !== undefined) await this.#rateLimit.take(length);
+        if (this.#isCancelled()) break;
+        const write = cluster.isData
+          ? this.#writeCluster(offset + cluster.start, chunk.subarray(cluster.start, cluster.end))
+          : this.#zeroRun(offset + cluster.start, length);
+        // It is awaited below; until then a failure must not count as one that nobody handles.
+        write.catch(() => {});
+        writes.push(write);
+      }
+    } finally {
+      turn.end();
+      await Promise.allSettled(writes);
+    }
+    await Promise.all(writes);
+  }
+
+  async #writeCluster(offset: number, from: Uint8Array): Promise<void> {
+    const { target } = this.#checked;
+    if (target.writeCompressed === undefined) throw new Error("checked before: the target can compress");
+    await target.writeCompressed({ offset, from });
+    this.#bytesWritten += from.length;
+  }
+
+  async #zeroRun(offset: number, length: number): Promise<void> {
+    if (!this.#checked.targetIsZero) await this.zero(offset, length);
+  }
+}

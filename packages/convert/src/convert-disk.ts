@@ -1,0 +1,169 @@
+import type { Extent } from "@qcow2/core";
+import { BufferPool } from "./buffer-pool.ts";
+import { type CheckedOptions, checkConvertOptions } from "./check-convert-options.ts";
+import { ChunkWriter } from "./chunk-writer.ts";
+import type { ConvertOptions, ConvertResult } from "./convert-options.ts";
+import { type CopyItem, CopyPlan } from "./copy-plan.ts";
+import { RateLimit } from "./rate-limit.ts";
+import { mapSalvaging, readSalvaging } from "./salvage.ts";
+import { noOrder, Queue, TaskGroup, type Turn } from "./task-group.ts";
+
+/**
+ * Copies the content of `source` to `target`. Neither is flushed or closed.
+ *
+ * Chunks are read in parallel, a bounded number ahead of the writes; writes keep the order of the disk, so that the
+ * target allocates in that order (unless `outOfOrder`). The first failure decides, and the promise rejects only
+ * when nothing is running any more; the target then holds a part of the copy.
+ *
+ * @throws Qcow2Error "out-of-range" if the target is smaller; "unsupported" if it cannot compress; what reading and
+ * writing throw; the signal's reason.
+ */
+export async function convertDisk(options: ConvertOptions): Promise<ConvertResult> {
+  const checked = checkConvertOptions(options);
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const copy = new DiskCopy(checked, options);
+  if (options.onProgress !== undefined) await copy.measure();
+  const onAbort = (): void => copy.cancel(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await copy.run();
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+class DiskCopy {
+  readonly #checked: CheckedOptions;
+  readonly #options: ConvertOptions;
+  readonly #tasks: TaskGroup;
+  readonly #order: Pick<Queue, "takeTurn">;
+  readonly #buffers: BufferPool;
+  readonly #writer: ChunkWriter;
+  #bytesRead = 0;
+  #bytesUnreadable = 0;
+  #bytesDone = 0;
+  #bytesToDo = 0;
+
+  constructor(checked: CheckedOptions, options: ConvertOptions) {
+    const { rateLimitBytesPerSecond, signal } = options;
+    this.#checked = checked;
+    this.#options = options;
+    this.#tasks = new TaskGroup(checked.parallel);
+    this.#order = checked.outOfOrder ? noOrder : new Queue();
+    this.#buffers = new BufferPool(Math.min(checked.chunkBytes, checked.source.size));
+    const rateLimit = rateLimitBytesPerSecond ? new RateLimit(rateLimitBytesPerSecond, signal) : undefined;
+    this.#writer = new ChunkWriter(checked, rateLimit, () => this.#tasks.failed);
+  }
+
+  /** Adds up what has to be copied, for progress. */
+  async measure(): Promise<void> {
+    for await (const items of this.#plan()) {
+      for (const item of items) this.#bytesToDo += bytesOfWork(item);
+    }
+    this.#report(0);
+  }
+
+  cancel(reason: unknown): void {
+    this.#tasks.fail(reason);
+  }
+
+  async run(): Promise<ConvertResult> {
+    try {
+      await this.#startTasks();
+    } catch (error) {
+      this.#tasks.fail(error);
+    }
+    await this.#tasks.finish();
+    return {
+      bytesRead: this.#bytesRead,
+      bytesWritten: this.#writer.bytesWritten,
+      bytesZeroed: this.#writer.bytesZeroed,
+      bytesUnreadable: this.#bytesUnreadable,
+    };
+  }
+
+  async #startTasks(): Promise<void> {
+    for await (const items of this.#plan()) {
+      for (const item of items) {
+        if (!(await this.#tasks.vacancy())) return;
+        const turn = this.#order.takeTurn();
+        this.#tasks.start(() => this.#copy(item, turn));
+      }
+    }
+  }
+
+  /** The items of the copy in the order of the disk, as the source's map makes them known. */
+  async *#plan(): AsyncGenerator<readonly CopyItem[], void, undefined> {
+    const { source, chunkBytes, compress, clusterSize, sparseBytes, targetIsZero, backing } = this.#checked;
+    const plan = new CopyPlan({
+      size: source.size,
+      chunkBytes,
+      wholeClusters: compress ? clusterSize : undefined,
+      writeEverything: sparseBytes === 0,
+      targetIsZero,
+      backing,
+    });
+    for await (const extent of this.#extents()) {
+      const items = plan.push(extent);
+      if (items.length > 0) yield items;
+    }
+    yield plan.end();
+  }
+
+  #extents(): AsyncIterable<Extent> {
+    const { source, salvage, chunkBytes } = this.#checked;
+    const { signal } = this.#options;
+    return salvage ? mapSalvaging(source, chunkBytes, signal) : source.map({ signal });
+  }
+
+  async #copy(item: CopyItem, turn: Turn): Promise<void> {
+    try {
+      if (item.kind === "zero") {
+        await turn.begins;
+        await this.#writer.zero(item.offset, item.length);
+      } else await this.#copyChunk(item, turn);
+    } catch (error) {
+      // Before the turn ends, so that the next in order knows.
+      this.#tasks.fail(error);
+    } finally {
+      turn.end();
+    }
+    if (!this.#tasks.failed) this.#report(bytesOfWork(item));
+  }
+
+  async #copyChunk(item: CopyItem, turn: Turn): Promise<void> {
+    const buffer = this.#buffers.take();
+    try {
+      const chunk = buffer.subarray(0, item.length);
+      if (item.kind === "fill") chunk.fill(0);
+      else await this.#read(item.offset, chunk);
+      const writes = this.#writer.prepare(item.offset, chunk);
+      await turn.begins;
+      await writes(turn);
+    } finally {
+      this.#buffers.give(buffer);
+    }
+  }
+
+  async #read(offset: number, into: Uint8Array): Promise<void> {
+    const { source, salvage } = this.#checked;
+    if (salvage) {
+      for (const range of await readSalvaging(source, offset, into)) {
+        this.#bytesUnreadable += range.length;
+        this.#options.onReadError?.(range);
+      }
+    } else await source.read({ offset, into });
+    this.#bytesRead += into.length;
+  }
+
+  #report(bytes: number): void {
+    this.#bytesDone += bytes;
+    this.#options.onProgress?.(this.#bytesDone, this.#bytesToDo);
+  }
+}
+
+/** Progress counts what has to be moved; zeroes cost next to nothing. */
+function bytesOfWork(item: CopyItem): number {
+  return item.kind === "zero" ? 0 : item.length;
+}
