@@ -19,6 +19,14 @@ export {
   modelOfChain,
 } from "./drawn-chain.ts";
 export { type FaultOptions, FaultyStorage } from "./faulty-storage.ts";
+export {
+  ALLOCATED,
+  type DiskOperation,
+  MemoryDisk,
+  type MemoryDiskOptions,
+  type SectorState,
+  UNALLOCATED,
+} from "./memory-disk.ts";
 export { PlainStorage } from "./plain-storage.ts";
 export { Random } from "./random.ts";
 export { type RecordedOperation, RecordingStorage } from "./recording-storage.ts";
