@@ -42,3 +42,7 @@ export const MAX_SLICE_BYTES = 65536;
 export const DEFAULT_L2_CACHE_BYTES: number = 32 * 2 ** 20;
 /** Bytes of refcount blocks kept in memory by default: a quarter of the L2 cache, as in QEMU. */
 export const DEFAULT_REFCOUNT_CACHE_BYTES: number = 8 * 2 ** 20;
+/** Memory for reference counts while checking, by default: enough for 1 TiB of 64 KiB clusters in one pass. */
+export const DEFAULT_CHECK_BYTES: number = 64 * 2 ** 20;
+/** Clusters of a file that can be checked (QEMU's limit). */
+export const MAX_CHECKED_CLUSTERS: number = 2 ** 31 - 1;

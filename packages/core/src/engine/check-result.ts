@@ -8,6 +8,7 @@ export interface CheckFinding {
   readonly code:
     | "leaked-cluster"
     | "refcount-too-low"
+    | "refcount-overflow"
     | "copied-flag"
     | "reserved-bits"
     | "unaligned"

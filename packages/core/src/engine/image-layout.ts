@@ -66,14 +66,19 @@ export interface ImageLayout {
 const TEXT: TextDecoder = new TextDecoder();
 
 /**
- * Reads the header of `storage` and checks every field against the specification and against the file's size.
+ * Reads the header of `storage` and checks every field against the specification and against the file's size. With
+ * `forCheck`, tables may lie where there is nothing and the snapshot table is not looked at: finding that is what the
+ * check is for.
  * @throws Qcow2Error "not-qcow2", "unsupported-version", "unsupported-feature", "invalid-image", "truncated",
  *   "limit-exceeded", "unsafe-offset"
  */
-export async function readImageLayout(storage: Storage): Promise<ImageLayout> {
+export async function readImageLayout(
+  storage: Storage,
+  { forCheck = false }: { readonly forCheck?: boolean } = {},
+): Promise<ImageLayout> {
   const bytes = await readFirstCluster(storage);
   const header = decodeHeader(bytes);
-  const fileSize = await storage.size();
+  const fileSize = forCheck ? undefined : await storage.size();
   checkClusterBits(header);
   const clusterSize = 2 ** header.clusterBits;
   if (header.backingFileOffset > BigInt(clusterSize)) {
@@ -104,17 +109,7 @@ export async function readImageLayout(storage: Storage): Promise<ImageLayout> {
   const virtualSize = safe(header.size, "virtual size");
   const refcountTable = checkRefcountTable(header, clusterSize, fileSize);
   const l1Table = checkL1Table(header, geometry, virtualSize, fileSize);
-  if (header.snapshotCount > MAX_SNAPSHOTS) {
-    throw new Qcow2Error("limit-exceeded", `Snapshot table too large: ${header.snapshotCount} snapshots`, {
-      what: "snapshots",
-      found: header.snapshotCount,
-      maximum: MAX_SNAPSHOTS,
-    });
-  }
-  const snapshotsOffset = safe(header.snapshotsOffset, "snapshot table offset");
-  if (snapshotsOffset % clusterSize !== 0) {
-    throw invalid("snapshot table offset", "Snapshot table offset invalid", snapshotsOffset);
-  }
+  const snapshotsOffset = forCheck ? Number(header.snapshotsOffset) : checkSnapshots(header, clusterSize);
   const hasDataFile = (header.incompatibleFeatures & INCOMPATIBLE_DATA_FILE) !== 0n;
   return {
     header,
@@ -182,10 +177,14 @@ function checkFeatures(header: Header, extensions: readonly HeaderExtension[]): 
   });
 }
 
-function checkRefcountTable(header: Header, clusterSize: number, fileSize: number): TableLocation {
+function checkRefcountTable(
+  header: Header,
+  clusterSize: number,
+  fileSize: number | undefined,
+): TableLocation {
   const offset = safe(header.refcountTableOffset, "refcount table offset");
   const length = header.refcountTableClusters * clusterSize;
-  if (length === 0) {
+  if (length === 0 && fileSize !== undefined) {
     throw invalid("refcount table", "Image does not contain a reference count table", 0);
   }
   if (length > MAX_REFCOUNT_TABLE_BYTES) {
@@ -207,7 +206,7 @@ function checkL1Table(
   header: Header,
   geometry: Geometry,
   virtualSize: number,
-  fileSize: number,
+  fileSize: number | undefined,
 ): TableLocation {
   const offset = safe(header.l1TableOffset, "L1 table offset");
   const length = header.l1Size * L1_ENTRY_BYTES;
@@ -225,17 +224,36 @@ function checkL1Table(
   return { offset, length };
 }
 
-/** A table must be cluster-aligned and lie within the file, so that no claim of the header is allocated on trust. */
+/** Its length is only known by reading it. */
+function checkSnapshots(header: Header, clusterSize: number): number {
+  if (header.snapshotCount > MAX_SNAPSHOTS) {
+    throw new Qcow2Error("limit-exceeded", `Snapshot table too large: ${header.snapshotCount} snapshots`, {
+      what: "snapshots",
+      found: header.snapshotCount,
+      maximum: MAX_SNAPSHOTS,
+    });
+  }
+  const offset = safe(header.snapshotsOffset, "snapshot table offset");
+  if (offset % clusterSize !== 0) {
+    throw invalid("snapshot table offset", "Snapshot table offset invalid", offset);
+  }
+  return offset;
+}
+
+/**
+ * A table must be cluster-aligned and lie within the file, so that no claim of the header is allocated on trust.
+ * Without a file size, only what makes it impossible to look at is refused.
+ */
 export function checkTable(
   structure: string,
   table: TableLocation,
   clusterSize: number,
-  fileSize: number,
+  fileSize: number | undefined,
 ): void {
-  if (table.offset === 0 || table.offset % clusterSize !== 0) {
+  if ((table.offset === 0 && fileSize !== undefined) || table.offset % clusterSize !== 0) {
     throw invalid(structure, `${structure} offset invalid (0x${table.offset.toString(16)})`, table.offset);
   }
-  if (table.offset + table.length > fileSize) {
+  if (fileSize !== undefined && table.offset + table.length > fileSize) {
     throw new Qcow2Error(
       "truncated",
       `${structure} (${table.length} bytes at offset ${table.offset}) lies beyond the end of the file (${fileSize} bytes)`,

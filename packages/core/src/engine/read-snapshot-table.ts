@@ -25,17 +25,37 @@ export interface SnapshotTable {
 /**
  * Reads the snapshot table at byte `offset` (specification: "Snapshots"). Its length is only known by walking it,
  * so it is read in pieces and nothing is allocated by what the header claims.
- * @throws Qcow2Error "truncated", "limit-exceeded", "invalid-image", "unsafe-offset"
+ * @throws Qcow2Error "truncated", "limit-exceeded", "unsafe-offset"
  */
 export async function readSnapshotTable(
   storage: Storage,
   offset: bigint | number,
   count: number,
 ): Promise<SnapshotTable> {
-  if (count === 0) return { entries: [], byteLength: 0 };
-  const start = checkedTableOffset(offset, count);
-  const window = new TableWindow(storage, start);
   const entries: SnapshotEntry[] = [];
+  let byteLength = 0;
+  for await (const { entry, end } of walkSnapshotTable(storage, offset, count, "refuse")) {
+    entries.push(entry);
+    byteLength = end;
+  }
+  return { entries, byteLength };
+}
+
+/**
+ * The entries of the table one by one, each with the bytes from the start of the table to its end. `beyondEnd`
+ * says what to do where the file ends before the table does: an image is not opened on such a table, while a check
+ * reads zeroes there, as QEMU does, and goes on.
+ * @throws Qcow2Error "truncated", "limit-exceeded", "unsafe-offset"
+ */
+export async function* walkSnapshotTable(
+  storage: Storage,
+  offset: bigint | number,
+  count: number,
+  beyondEnd: "refuse" | "zeroes",
+): AsyncGenerator<{ readonly entry: SnapshotEntry; readonly end: number }> {
+  if (count === 0) return;
+  const start = checkedTableOffset(offset, count);
+  const window = new TableWindow(storage, start, beyondEnd);
   let end = 0;
   for (let index = 0; index < count; index++) {
     const at = Math.ceil(end / SNAPSHOT_ALIGNMENT) * SNAPSHOT_ALIGNMENT;
@@ -43,9 +63,8 @@ export async function readSnapshotTable(
     const entryBytes = snapshotEntryBytes(fixed, 0);
     end = at + entryBytes;
     assertSnapshotLimits({ index, extraDataSize: viewOf(fixed).getUint32(36), tableEnd: end });
-    entries.push(decodeSnapshotEntry(await window.bytesAt(at, entryBytes), 0));
+    yield { entry: decodeSnapshotEntry(await window.bytesAt(at, entryBytes), 0), end };
   }
-  return { entries, byteLength: end };
 }
 
 /** The public view of an entry; `virtualSize` (bytes) stands in where an old entry has no disk size. */
@@ -84,14 +103,16 @@ function checkedTableOffset(offset: bigint | number, count: number): number {
 class TableWindow {
   readonly #storage: Storage;
   readonly #start: number;
+  readonly #beyondEnd: "refuse" | "zeroes";
   readonly #buffer = new Uint8Array(PIECE_BYTES);
   /** Table-relative position and number of the valid bytes in the buffer. */
   #at = 0;
   #length = 0;
 
-  constructor(storage: Storage, start: number) {
+  constructor(storage: Storage, start: number, beyondEnd: "refuse" | "zeroes") {
     this.#storage = storage;
     this.#start = start;
+    this.#beyondEnd = beyondEnd;
   }
 
   /** `length` bytes (at most a piece) at table-relative position `at`; valid until the next call. */
@@ -99,6 +120,10 @@ class TableWindow {
     if (at < this.#at || at + length > this.#at + this.#length) {
       this.#length = await this.#storage.read(this.#start + at, this.#buffer);
       this.#at = at;
+      if (this.#beyondEnd === "zeroes") {
+        this.#buffer.fill(0, this.#length);
+        this.#length = this.#buffer.length;
+      }
     }
     if (this.#length < at - this.#at + length) {
       const fileSize = await this.#storage.size();

@@ -13,6 +13,17 @@ export function refcountTableEntryOffset(table: DataView, index: number): number
   return table.getUint32(at) * 2 ** 32 + ((table.getUint32(at + 4) & OFFSET_LOW_MASK) >>> 0);
 }
 
+/** True if a reserved bit (0-8) is set. */
+export function refcountTableEntryHasReservedBits(table: DataView, index: number): boolean {
+  return (table.getUint32(index * REFCOUNT_TABLE_ENTRY_BYTES + 4) & ~OFFSET_LOW_MASK) !== 0;
+}
+
+/** True if the offset is a multiple of the cluster size; exact also where the offset is no safe integer. */
+export function refcountTableEntryIsAligned(table: DataView, index: number, clusterSize: number): boolean {
+  const low = table.getUint32(index * REFCOUNT_TABLE_ENTRY_BYTES + 4) & OFFSET_LOW_MASK;
+  return (low & (clusterSize - 1)) === 0;
+}
+
 /** Reads and writes refcounts of one width in a big-endian block. Values above 2^53 - 1 are refused when read. */
 export interface RefcountCodec {
   /** Largest value that fits (at most 2^53 - 1). */

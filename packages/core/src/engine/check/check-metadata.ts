@@ -1,0 +1,29 @@
+/** References of metadata that lies in one piece: header, L1 tables, snapshot table, refcount table, encryption header. */
+import type { CheckContext } from "./check-context.ts";
+import { KIND_METADATA } from "./reference-window.ts";
+
+/** Counts these structures' clusters, and marks them as metadata. */
+export function countMetadata(context: CheckContext): void {
+  const { geometry } = context;
+  countExtent(context, { offset: 0, length: geometry.clusterSize }, 1, "The header");
+  for (const table of context.l1Tables) {
+    const what = table.active ? "The active L1 table" : "The L1 table of a snapshot";
+    countExtent(context, table, table.weight, what);
+  }
+  countExtent(context, context.snapshotTable, 1, "The snapshot table");
+  countExtent(context, context.refcountTable, 1, "The refcount table");
+  if (context.cryptoHeader !== undefined) {
+    countExtent(context, context.cryptoHeader, 1, "The encryption header");
+  }
+}
+
+/** Counts and marks one structure. */
+export function countExtent(
+  { window }: CheckContext,
+  extent: { readonly offset: number; readonly length: number },
+  weight: number,
+  what: string,
+): void {
+  window.markRange(extent.offset, extent.length, KIND_METADATA);
+  window.countRange(extent.offset, extent.length, weight, what);
+}

@@ -1,0 +1,66 @@
+/** The refcount table's entries, and the blocks that they point at. */
+import {
+  REFCOUNT_TABLE_ENTRY_BYTES,
+  refcountTableEntryHasReservedBits,
+  refcountTableEntryIsAligned,
+} from "../../format/refcount-entry.ts";
+import type { CheckContext } from "./check-context.ts";
+import { hex } from "./check-report.ts";
+import { KIND_MASK, KIND_METADATA, KIND_OVERLAP } from "./reference-window.ts";
+
+/** Marks all refcount blocks of the window, so that other uses of their clusters are noticed. */
+export function markRefcountBlocks(context: CheckContext): void {
+  const { stored, window, geometry } = context;
+  for (let index = 0; index < stored.presentEntries; index++) {
+    const offset = stored.blockOffset(index);
+    if (offset === 0 || problemOf(context, index) !== undefined) continue;
+    window.markRange(offset, geometry.clusterSize, KIND_METADATA);
+  }
+}
+
+/** Counts the refcount blocks; each must be the only use of its cluster. Everything else has been counted before. */
+export function countRefcountBlocks(context: CheckContext): void {
+  const { stored, window, report, geometry } = context;
+  for (let index = 0; index < stored.presentEntries; index++) {
+    const offset = stored.blockOffset(index);
+    if (offset === 0 && !refcountTableEntryHasReservedBits(stored.table, index)) continue;
+    const problem = problemOf(context, index);
+    if (problem !== undefined) {
+      if (window.isFirstPass)
+        report.add("corruption", "refcount-block", () => describe(context, index, problem));
+      continue;
+    }
+    const cluster = offset / geometry.clusterSize;
+    if (offset === 0 || cluster < window.first || cluster >= window.end) continue;
+    window.countCluster(cluster, 1);
+    const at = cluster - window.first;
+    const count = window.counts[at] as number;
+    if (count === 1) continue;
+    const flags = window.flags[at] as number;
+    // Reported here, so an overlap is no news any more.
+    if ((flags & KIND_MASK) === KIND_OVERLAP) window.flags[at] = (flags & ~KIND_MASK) | KIND_METADATA;
+    report.add("corruption", "refcount-block", () =>
+      describe(context, index, `is not the only use of its cluster: there are ${count}`),
+    );
+  }
+}
+
+/** What is wrong with an entry by itself. */
+function problemOf({ stored, geometry, fileSize }: CheckContext, index: number): string | undefined {
+  if (refcountTableEntryHasReservedBits(stored.table, index))
+    return "has reserved bits set in its table entry";
+  if (!refcountTableEntryIsAligned(stored.table, index, geometry.clusterSize))
+    return "is not cluster-aligned";
+  return stored.blockOffset(index) >= fileSize ? "lies beyond the end of the file" : undefined;
+}
+
+function describe(
+  { stored, refcountTable }: CheckContext,
+  index: number,
+  problem: string,
+): { message: string; hostOffset: number } {
+  return {
+    message: `Refcount block ${index} at ${hex(stored.blockOffset(index))} ${problem}`,
+    hostOffset: refcountTable.offset + index * REFCOUNT_TABLE_ENTRY_BYTES,
+  };
+}
