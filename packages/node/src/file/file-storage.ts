@@ -1,0 +1,287 @@
+import fs from "node:fs";
+import { constants } from "node:os";
+import { promisify } from "node:util";
+import { assertOffset, Qcow2Error, type Storage, type StorageExtent } from "@qcow2/core";
+import { type LockMode, lockImage } from "../locks/image-locks.ts";
+import { type Libc, loadLibc } from "../native/libc.ts";
+import { errnoName, hostError, ioError } from "./host-error.ts";
+import { type FileKind, type OpenedFile, openFile } from "./open-file.ts";
+import { readAt, writeAt, writeZeroesAt } from "./positioned-io.ts";
+
+const fdatasync = promisify(fs.fdatasync);
+const fsync = promisify(fs.fsync);
+const ftruncate = promisify(fs.ftruncate);
+const fstat: (fd: number) => Promise<fs.Stats> = promisify(fs.fstat);
+const close = promisify(fs.close);
+
+/** Reasons for which a file system or device does not punch holes at all, or not at this alignment. */
+const CANNOT_PUNCH = new Set(["EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL", "ENODEV"]);
+/** Reasons for which a file system does not reserve space. */
+const CANNOT_ALLOCATE = new Set(["EOPNOTSUPP", "ENOTSUP", "ENOSYS", "EINVAL", "ENODEV"]);
+
+export interface FileStorageOptions {
+  /** Open for reading only, and refuse every write. Default false. */
+  readonly readOnly?: boolean | undefined;
+  /** Create the file if it is missing. What is there already is never truncated. */
+  readonly create?: boolean | undefined;
+  /** With `create`: the file must not exist yet. */
+  readonly exclusive?: boolean | undefined;
+  /** Permissions of a new file, before the umask. Default 0o644. */
+  readonly mode?: number | undefined;
+  /**
+   * Read although others may be writing, as `--force-share` does; what is read may then not be consistent. Only with
+   * `readOnly`.
+   */
+  readonly forceShare?: boolean | undefined;
+  /**
+   * The locks to take, where the platform has them (Linux and macOS, with koffi). Default: "write", or "consistent" if
+   * read-only, or "shared" with `forceShare`.
+   */
+  readonly lock?: LockMode | undefined;
+  /** What to call the file in messages. Default: the path. */
+  readonly name?: string | undefined;
+}
+
+/**
+ * A regular file or block device as a {@link Storage}.
+ *
+ * What needs the host's own calls is there only where they are (see `loadLibc`): {@link extentAt},
+ * {@link punchHole} and {@link allocate} are otherwise undefined.
+ */
+export class FileStorage implements Storage {
+  readonly name: string;
+  /** The path as it was opened. */
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly kind: FileKind;
+  /** The extent that contains `offset`; undefined where the host cannot tell data from holes. */
+  readonly extentAt?: (offset: number) => Promise<StorageExtent>;
+  /** Makes the range a hole, or writes zeroes where the file system cannot; the part beyond the end is ignored. */
+  readonly punchHole?: (offset: number, length: number) => Promise<void>;
+  /** Reserves space, growing the file. @throws Qcow2Error "unsupported" if the file system cannot. */
+  readonly allocate?: (offset: number, length: number) => Promise<void>;
+  readonly #fd: number;
+  readonly #deviceBytes: number | undefined;
+  readonly #libc: Libc | undefined;
+  #inFlight = 0;
+  #whenIdle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  #flushFailure: { readonly error: unknown } | undefined;
+
+  private constructor(file: OpenedFile, name: string, libc: Libc | undefined) {
+    this.name = name;
+    this.path = file.path;
+    this.readOnly = file.readOnly;
+    this.kind = file.kind;
+    this.#fd = file.fd;
+    this.#deviceBytes = file.deviceBytes;
+    this.#libc = libc;
+    if (
+      file.kind === "file" &&
+      libc?.seekData !== undefined &&
+      libc.seekData(file.fd, 0) !== -constants.errno.EINVAL
+    ) {
+      this.extentAt = (offset) => this.#extentAt(offset);
+    }
+    if (!file.readOnly && libc?.punchHole !== undefined) {
+      this.punchHole = (offset, length) => this.#punchHole(offset, length);
+    }
+    if (!file.readOnly && libc?.allocate !== undefined) {
+      this.allocate = (offset, length) => this.#allocate(offset, length);
+    }
+  }
+
+  /**
+   * Opens a file, and locks it as QEMU would where the platform can.
+   * @throws Qcow2Error "io" (with the host's errno: "ENOENT", "EACCES", "EISDIR" ...), "locked", "unsupported" for
+   *   anything but a regular file or block device
+   * @throws TypeError for options that contradict each other
+   */
+  static async open(path: string, options: FileStorageOptions = {}): Promise<FileStorage> {
+    const { readOnly = false, forceShare = false, name = path } = options;
+    if (readOnly && options.create === true) throw new TypeError("a file cannot be created read-only");
+    if (options.exclusive === true && options.create !== true) throw new TypeError("exclusive needs create");
+    if (forceShare && !readOnly) throw new TypeError("forceShare needs readOnly");
+    const libc = await loadLibc();
+    const file = await openFile(path, { ...options, readOnly, name }, libc);
+    const storage = new FileStorage(file, name, libc);
+    try {
+      storage.lock(options.lock ?? defaultLock(readOnly, forceShare));
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+    return storage;
+  }
+
+  /**
+   * Takes the locks of `mode` as well; false where there are none to take. After an error, close the storage.
+   * @throws Qcow2Error "locked", "io", "closed"
+   */
+  lock(mode: LockMode): boolean {
+    this.#assertOpen();
+    return this.#libc !== undefined && lockImage(this.#libc, this.#fd, mode, this.name);
+  }
+
+  async size(): Promise<number> {
+    if (this.#deviceBytes !== undefined) {
+      this.#assertOpen();
+      return this.#deviceBytes;
+    }
+    return (await this.#host("get the size of", undefined, () => fstat(this.#fd))).size;
+  }
+
+  async read(offset: number, into: Uint8Array): Promise<number> {
+    assertOffset(offset, "offset");
+    assertOffset(offset + into.length, "end of read");
+    if (into.length === 0) return 0;
+    return this.#host("read from", offset, () => readAt(this.#fd, into, offset));
+  }
+
+  async write(offset: number, from: Uint8Array): Promise<void> {
+    assertOffset(offset, "offset");
+    assertOffset(offset + from.length, "end of write");
+    this.#assertWritable();
+    if (from.length === 0) return;
+    await this.#host("write to", offset, () => writeAt(this.#fd, from, offset));
+  }
+
+  async truncate(size: number): Promise<void> {
+    assertOffset(size, "size");
+    this.#assertWritable();
+    if (this.#deviceBytes === undefined) {
+      await this.#host("resize", undefined, () => ftruncate(this.#fd, size));
+    } else if (size > this.#deviceBytes) {
+      throw ioError("ENOSPC", { operation: `resize to ${size} bytes the device`, name: this.name });
+    }
+  }
+
+  /** After a failed flush nobody knows what is on the disk, and the host forgets the failure: it stays failed here. */
+  async flush(): Promise<void> {
+    this.#assertOpen();
+    if (this.readOnly) return;
+    if (this.#flushFailure !== undefined) throw this.#flushFailure.error;
+    try {
+      await this.#host("flush", undefined, () => fdatasync(this.#fd));
+    } catch (error) {
+      this.#flushFailure ??= { error };
+      throw error;
+    }
+  }
+
+  /** Like {@link flush}, and the file's own attributes (owner, permissions, times) too. */
+  async flushAttributes(): Promise<void> {
+    await this.flush();
+    if (!this.readOnly) await this.#host("flush", undefined, () => fsync(this.#fd));
+  }
+
+  /** Waits for requests under way: the host gives a closed descriptor's number to the next file that is opened. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeWhenIdle();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async allocatedBytes(): Promise<number> {
+    // st_blocks counts units of 512 bytes, whatever the file system's block size.
+    return (await this.#host("get the size of", undefined, () => fstat(this.#fd))).blocks * 512;
+  }
+
+  async #closeWhenIdle(): Promise<void> {
+    if (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    try {
+      await close(this.#fd);
+    } catch (error) {
+      throw hostError(error, { operation: "close", name: this.name });
+    }
+  }
+
+  async #extentAt(offset: number): Promise<StorageExtent> {
+    assertOffset(offset, "offset");
+    this.#assertOpen();
+    const { seekData, seekHole } = this.#libc!;
+    const data = seekData!(this.#fd, offset);
+    if (data > offset) return { kind: "hole", offset, length: data - offset };
+    if (data === offset) {
+      const hole = seekHole!(this.#fd, offset);
+      if (hole > offset) return { kind: "data", offset, length: hole - offset };
+    }
+    const { size } = await this.#host("get the size of", undefined, () => fstat(this.#fd));
+    if (offset >= size) throw new RangeError(`offset ${offset} is not before the end (${size})`);
+    // ENXIO before the end: no data follows. Any other answer taught nothing, and all may be data.
+    const isTrailingHole = data === -constants.errno.ENXIO;
+    return { kind: isTrailingHole ? "hole" : "data", offset, length: size - offset };
+  }
+
+  async #punchHole(offset: number, length: number): Promise<void> {
+    assertOffset(offset, "offset");
+    assertOffset(length, "length");
+    this.#assertWritable();
+    const end = Math.min(offset + length, await this.size());
+    if (end <= offset) return;
+    await this.#host("punch a hole in", offset, async () => {
+      const errno = await this.#libc!.punchHole!(this.#fd, offset, end - offset);
+      if (errno === 0) return;
+      const reason = errnoName(-errno);
+      if (!CANNOT_PUNCH.has(reason)) {
+        throw ioError(reason, { operation: "punch a hole in", name: this.name, offset });
+      }
+      await writeZeroesAt(this.#fd, offset, end - offset);
+    });
+  }
+
+  async #allocate(offset: number, length: number): Promise<void> {
+    assertOffset(offset, "offset");
+    assertOffset(offset + length, "end of range");
+    this.#assertWritable();
+    if (length === 0) return;
+    if (this.#deviceBytes !== undefined) return this.truncate(offset + length);
+    await this.#host("allocate space for", offset, async () => {
+      const errno = await this.#libc!.allocate!(this.#fd, offset, length);
+      if (errno === 0) return;
+      const reason = errnoName(-errno);
+      if (CANNOT_ALLOCATE.has(reason)) {
+        throw new Qcow2Error("unsupported", `The file system of '${this.name}' cannot reserve space`, {
+          operation: "allocate",
+        });
+      }
+      throw ioError(reason, { operation: "allocate space for", name: this.name, offset });
+    });
+  }
+
+  async #host<T>(operation: string, offset: number | undefined, work: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    this.#inFlight++;
+    try {
+      return await work();
+    } catch (error) {
+      throw hostError(error, { operation, name: this.name, ...(offset === undefined ? {} : { offset }) });
+    } finally {
+      this.#inFlight--;
+      if (this.#inFlight === 0) this.#whenIdle?.();
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new Qcow2Error("closed", `${this.name} is closed`, { name: this.name });
+    }
+  }
+
+  #assertWritable(): void {
+    this.#assertOpen();
+    if (this.readOnly) throw new Qcow2Error("read-only", `${this.name} is read-only`, { name: this.name });
+  }
+}
+
+function defaultLock(readOnly: boolean, forceShare: boolean): LockMode {
+  if (!readOnly) return "write";
+  return forceShare ? "shared" : "consistent";
+}

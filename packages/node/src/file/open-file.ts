@@ -1,0 +1,85 @@
+/** Opening a path for {@link FileStorage}: what may be opened, and how it is refused otherwise. */
+import fs from "node:fs";
+import { Qcow2Error } from "@qcow2/core";
+import type { Libc } from "../native/libc.ts";
+import { deviceSize } from "./device-size.ts";
+import { hostError, ioError } from "./host-error.ts";
+
+export type FileKind = "file" | "block-device";
+
+export interface OpenFileOptions {
+  readonly readOnly: boolean;
+  readonly create?: boolean | undefined;
+  readonly exclusive?: boolean | undefined;
+  readonly mode?: number | undefined;
+  readonly name: string;
+}
+
+export interface OpenedFile {
+  readonly fd: number;
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly kind: FileKind;
+  /** Bytes of a block device; undefined for a regular file, whose size may change. */
+  readonly deviceBytes: number | undefined;
+}
+
+/** The permissions that QEMU gives a new image, before the umask. */
+const DEFAULT_MODE = 0o644;
+
+/** @throws Qcow2Error "io", "unsupported" */
+export async function openFile(
+  path: string,
+  options: OpenFileOptions,
+  libc: Libc | undefined,
+): Promise<OpenedFile> {
+  const { name, readOnly } = options;
+  const operation = options.create === true ? "create" : "open";
+  let fd: number | undefined;
+  try {
+    // Asked before opening, too: opening a pipe that has no other end waits for one.
+    await refuseBeforeOpening(path, name);
+    fd = await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
+    const kind = kindOf(fs.fstatSync(fd), name);
+    const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
+    return { fd, path, readOnly, kind, deviceBytes };
+  } catch (error) {
+    if (fd !== undefined) fs.closeSync(fd);
+    throw hostError(error, { operation, name });
+  }
+}
+
+async function refuseBeforeOpening(path: string, name: string): Promise<void> {
+  let stat: fs.Stats;
+  try {
+    stat = await fs.promises.stat(path);
+  } catch {
+    return; // Opening says why, in its own words.
+  }
+  kindOf(stat, name);
+}
+
+function kindOf(stat: fs.Stats, name: string): FileKind {
+  if (stat.isFile()) return "file";
+  if (stat.isBlockDevice()) return "block-device";
+  if (stat.isDirectory()) throw ioError("EISDIR", { operation: "open", name });
+  const operation = "open anything but a regular file or a block device";
+  throw new Qcow2Error("unsupported", `'${name}' is neither a regular file nor a block device`, {
+    operation,
+  });
+}
+
+function openFlags(options: OpenFileOptions): number {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+  if (options.readOnly) return O_RDONLY;
+  return O_RDWR | (options.create === true ? O_CREAT : 0) | (options.exclusive === true ? O_EXCL : 0);
+}
+
+function openDescriptor(path: string, flags: number, mode: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, mode, (error, fd) => {
+      if (error !== null) reject(error);
+      else resolve(fd);
+    });
+  });
+}

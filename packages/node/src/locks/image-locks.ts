@@ -1,0 +1,114 @@
+/**
+ * Image locks, as QEMU takes them: shared locks on single bytes of the file, each byte standing for one thing that
+ * the holder does, or for one thing that it does not tolerate in others. Nobody ever takes an exclusive lock; a
+ * conflict is found by asking whether one could be had. The locks belong to the open file, so they end with it and
+ * hold against other openings in the same process too.
+ */
+import { Qcow2Error } from "@qcow2/core";
+import { errnoName, ioError } from "../file/host-error.ts";
+import type { Libc } from "../native/libc.ts";
+import { type LockConstants, platformConstants } from "../native/platform-constants.ts";
+
+/**
+ * What an opening does and tolerates:
+ * - "shared": reads, and tolerates everything (QEMU: a raw image opened for reading, or `--force-share`);
+ * - "consistent": reads, and tolerates no writer (QEMU: a qcow2 image opened for reading);
+ * - "write": reads, writes and resizes, and tolerates no other writer (QEMU: a qcow2 image opened for writing).
+ */
+export type LockMode = "shared" | "consistent" | "write";
+
+/** "I do this": byte 100 + bit. */
+const USES_BASE = 100;
+/** "I do not tolerate this": byte 200 + bit. */
+const REFUSES_BASE = 200;
+
+/** Bits of QEMU's block permissions. */
+const READ = 0;
+const WRITE = 1;
+const RESIZE = 3;
+
+interface Claims {
+  readonly uses: readonly number[];
+  readonly refuses: readonly number[];
+}
+
+const CLAIMS: Readonly<Record<LockMode, Claims>> = {
+  shared: { uses: [READ], refuses: [] },
+  consistent: { uses: [READ], refuses: [WRITE, RESIZE] },
+  write: { uses: [READ, WRITE, RESIZE], refuses: [WRITE, RESIZE] },
+};
+
+/** Reasons that say "no such locks here" (an old kernel, a network or FUSE file system), not "someone has them". */
+const NO_LOCKS_HERE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOLCK"]);
+
+/**
+ * Takes the locks of `mode` on `fd` in addition to those it holds; false where the file system has no such locks.
+ * After a failure the caller must close `fd`: some of the bytes may be locked.
+ * @throws Qcow2Error "locked", "io"
+ */
+export function lockImage(libc: Libc, fd: number, mode: LockMode, name: string): boolean {
+  const constants = platformConstants(process.platform, process.arch)?.locks;
+  if (constants === undefined) return false;
+  const claims = CLAIMS[mode];
+  // Announce first, ask afterwards: of two that start together, at least one sees the other.
+  const announced = [
+    ...claims.uses.map((bit) => USES_BASE + bit),
+    ...claims.refuses.map((bit) => REFUSES_BASE + bit),
+  ];
+  for (const byte of announced) {
+    const errno = call(libc, fd, constants, constants.setLock, constants.readLock, byte).errno;
+    if (errno === undefined) continue;
+    if (NO_LOCKS_HERE.has(errno)) return false;
+    if (errno === "EAGAIN" || errno === "EACCES")
+      throw lockedError(name, "another process holds it exclusively");
+    throw ioError(errno, { operation: "lock", name });
+  }
+  for (const bit of claims.uses) {
+    if (isHeld(libc, fd, constants, REFUSES_BASE + bit, name)) {
+      throw lockedError(name, `another process does not allow others to ${describe(bit)} it`);
+    }
+  }
+  for (const bit of claims.refuses) {
+    if (isHeld(libc, fd, constants, USES_BASE + bit, name)) {
+      throw lockedError(name, `another process may ${describe(bit)} it`);
+    }
+  }
+  return true;
+}
+
+/** True if anyone else holds a lock on `byte`. */
+function isHeld(libc: Libc, fd: number, constants: LockConstants, byte: number, name: string): boolean {
+  const answer = call(libc, fd, constants, constants.getLock, constants.writeLock, byte);
+  if (answer.errno !== undefined) throw ioError(answer.errno, { operation: "query the locks of", name });
+  return answer.type !== constants.unlock;
+}
+
+function call(
+  libc: Libc,
+  fd: number,
+  constants: LockConstants,
+  command: number,
+  type: number,
+  byte: number,
+): { readonly errno: string | undefined; readonly type: number } {
+  const argument = new Uint8Array(constants.structBytes);
+  const view = new DataView(argument.buffer);
+  view.setInt16(constants.typeAt, type, true);
+  view.setInt16(constants.whenceAt, 0, true);
+  view.setBigInt64(constants.startAt, BigInt(byte), true);
+  view.setBigInt64(constants.lengthAt, 1n, true);
+  const result = libc.fcntl(fd, command, argument);
+  return {
+    errno: result < 0 ? errnoName(-result) : undefined,
+    type: view.getInt16(constants.typeAt, true),
+  };
+}
+
+function describe(bit: number): string {
+  if (bit === READ) return "read";
+  return bit === WRITE ? "write to" : "resize";
+}
+
+function lockedError(name: string, why: string): Qcow2Error<"locked"> {
+  return new Qcow2Error("locked", `'${name}' is in use: ${why}`, { name });
+}

@@ -1,0 +1,96 @@
+/**
+ * The few system calls that Node.js does not offer, through the optional FFI package koffi. Everything works without
+ * it: holes are then read as data, space is not reserved, and image locks are not taken.
+ *
+ * Set the environment variable `QCOW2_NO_FFI=1` to do without it although it is installed.
+ */
+import { platformConstants } from "./platform-constants.ts";
+
+/** Results are what C returns, except that a failure is the negative errno: -28 is ENOSPC on Linux. */
+export interface Libc {
+  /** lseek(SEEK_DATA), where the platform's answers can be trusted. Moves the descriptor's own position, which nothing here uses. */
+  readonly seekData: ((fd: number, offset: number) => number) | undefined;
+  /** lseek(SEEK_HOLE). */
+  readonly seekHole: ((fd: number, offset: number) => number) | undefined;
+  /** lseek(SEEK_END): also the size of a block device, on Linux. */
+  seekEnd(fd: number): number;
+  /** fallocate(PUNCH_HOLE | KEEP_SIZE). */
+  readonly punchHole: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
+  /** posix_fallocate. */
+  readonly allocate: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
+  /** fcntl with a `struct flock`, which the call may change. */
+  fcntl(fd: number, command: number, argument: Uint8Array): number;
+}
+
+let loading: Promise<Libc | undefined> | undefined;
+
+/** The system calls; undefined where there is no koffi, no build of it for this platform, or it was switched off. */
+export async function loadLibc(): Promise<Libc | undefined> {
+  const switchedOff = process.env.QCOW2_NO_FFI;
+  if (switchedOff !== undefined && switchedOff !== "" && switchedOff !== "0") return undefined;
+  loading ??= bindLibc();
+  return loading;
+}
+
+async function bindLibc(): Promise<Libc | undefined> {
+  const constants = platformConstants(process.platform, process.arch);
+  if (constants === undefined) return undefined;
+  try {
+    const { default: koffi } = await import("koffi");
+    const library = koffi.load(null);
+    const errno = (): number => -koffi.errno();
+    const lseek = library.func("lseek", "int64", ["int", "int64", "int"]);
+    const fcntl = library.func("fcntl", "int", ["int", "int", "..."]);
+    const seek = (fd: number, offset: number, whence: number): number => {
+      const found: unknown = lseek(fd, offset, whence);
+      if (typeof found !== "number") throw new RangeError(`lseek answered ${String(found)}, beyond 2^53 - 1`);
+      return found < 0 ? errno() : found;
+    };
+    const { seekData, seekHole, punchHoleMode, posixFallocate } = constants;
+    return {
+      seekData: seekData === undefined ? undefined : (fd, offset) => seek(fd, offset, seekData),
+      seekHole: seekHole === undefined ? undefined : (fd, offset) => seek(fd, offset, seekHole),
+      seekEnd: (fd) => seek(fd, 0, SEEK_END),
+      punchHole: punchHoleMode === undefined ? undefined : bindPunchHole(library, punchHoleMode, errno),
+      allocate: posixFallocate ? bindAllocate(library) : undefined,
+      fcntl: (fd, command, argument) => (fcntl(fd, command, "void *", argument) === -1 ? errno() : 0),
+    };
+  } catch {
+    // Not installed, no build for this platform, or refused by the runtime: all the same to us.
+    return undefined;
+  }
+}
+
+/** The same number everywhere. */
+const SEEK_END = 2;
+
+type Library = ReturnType<typeof import("koffi")["load"]>;
+
+function bindPunchHole(
+  library: Library,
+  mode: number,
+  errno: () => number,
+): (fd: number, offset: number, length: number) => Promise<number> {
+  const fallocate = library.func("fallocate", "int", ["int", "int", "int64", "int64"]);
+  return async (fd, offset, length) => {
+    const result = await callAsync(fallocate, fd, mode, offset, length);
+    if (result === 0) return 0;
+    // errno belongs to the thread that made the call; the reason is had by asking again on this one.
+    return fallocate(fd, mode, offset, length) === 0 ? 0 : errno();
+  };
+}
+
+function bindAllocate(library: Library): (fd: number, offset: number, length: number) => Promise<number> {
+  // Where the file system cannot reserve space, the C library writes to every block: never on the main thread.
+  const posixFallocate = library.func("posix_fallocate", "int", ["int", "int64", "int64"]);
+  return async (fd, offset, length) => -(await callAsync(posixFallocate, fd, offset, length));
+}
+
+function callAsync(native: ReturnType<Library["func"]>, ...args: readonly number[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    native.async(...args, (error: unknown, result: number) => {
+      if (error) reject(error);
+      else resolve(result);
+    });
+  });
+}

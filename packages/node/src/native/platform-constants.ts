@@ -1,0 +1,80 @@
+/** What the system calls in libc.ts are called with, by platform. */
+import { endianness } from "node:os";
+
+/** How `struct flock` is laid out and which fcntl commands take open-file-description locks. */
+export interface LockConstants {
+  readonly structBytes: number;
+  readonly typeAt: number;
+  readonly whenceAt: number;
+  readonly startAt: number;
+  readonly lengthAt: number;
+  readonly getLock: number;
+  readonly setLock: number;
+  readonly readLock: number;
+  readonly writeLock: number;
+  readonly unlock: number;
+}
+
+export interface PlatformConstants {
+  /** Undefined where the answers are not to be trusted. */
+  readonly seekData: number | undefined;
+  readonly seekHole: number | undefined;
+  /** The mode of fallocate(2); undefined where there is no such call. */
+  readonly punchHoleMode: number | undefined;
+  readonly posixFallocate: boolean;
+  readonly locks: LockConstants;
+}
+
+/** 32-bit systems have other types in the same calls, and no need worth the risk of getting them wrong. */
+const ARCHITECTURES = new Set(["x64", "arm64", "riscv64", "loong64", "ppc64", "s390x"]);
+
+const LINUX: PlatformConstants = {
+  seekData: 3,
+  seekHole: 4,
+  // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+  punchHoleMode: 0x02 | 0x01,
+  posixFallocate: true,
+  locks: {
+    structBytes: 32,
+    typeAt: 0,
+    whenceAt: 2,
+    startAt: 8,
+    lengthAt: 16,
+    getLock: 36,
+    setLock: 37,
+    readLock: 0,
+    writeLock: 1,
+    unlock: 2,
+  },
+};
+
+/**
+ * APFS is known to report holes where data was written a moment ago (GNU coreutils and QEMU both met it), so holes
+ * are not asked for there: reading zeroes is slow, missing data is loss.
+ */
+const MACOS: PlatformConstants = {
+  seekData: undefined,
+  seekHole: undefined,
+  punchHoleMode: undefined,
+  posixFallocate: false,
+  locks: {
+    structBytes: 24,
+    typeAt: 20,
+    whenceAt: 22,
+    startAt: 0,
+    lengthAt: 8,
+    getLock: 92,
+    setLock: 90,
+    readLock: 1,
+    writeLock: 3,
+    unlock: 2,
+  },
+};
+
+/** Undefined where this package makes no native calls at all: Windows, 32-bit and big-endian systems. */
+export function platformConstants(platform: string, arch: string): PlatformConstants | undefined {
+  if (!ARCHITECTURES.has(arch) || endianness() !== "LE") return undefined;
+  if (platform === "linux") return LINUX;
+  if (platform === "darwin") return MACOS;
+  return undefined;
+}
