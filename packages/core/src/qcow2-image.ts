@@ -1,27 +1,42 @@
 /** The public image class: it checks its arguments and its state, and hands the work to the engine. */
-import type { Disk, DiskRange, Extent } from "./disk/disk.ts";
+import type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
 import { assertDiskRange } from "./disk/disk-range.ts";
+import { Epochs } from "./engine/async-lock.ts";
+import { beginWriting } from "./engine/begin-writing.ts";
+import { CompressedWriter } from "./engine/compressed-writer.ts";
+import { createImage } from "./engine/create-image.ts";
+import type { CreateOptions } from "./engine/create-options.ts";
 import { describeImage } from "./engine/describe-image.ts";
 import { mapGuest } from "./engine/guest-map.ts";
+import { writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { closeImage, type OpenImage, type OpenOptions, openImage } from "./engine/open-image.ts";
+import { createWriteContext, type WriteContext } from "./engine/write-context.ts";
+import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { Qcow2Error } from "./errors.ts";
+import { denyReferences } from "./references/references.ts";
 
 export type { OpenOptions } from "./engine/open-image.ts";
 
-export class Qcow2Image implements Disk {
+export class Qcow2Image implements WritableDisk {
   readonly format = "qcow2";
   readonly name: string;
   /** Virtual size in bytes: of the active disk, or of the snapshot that was opened. */
   readonly size: number;
   readonly readOnly: boolean;
   readonly #image: OpenImage;
+  readonly #reads = new Epochs();
+  readonly #writer: WriteContext | undefined;
+  readonly #compressed: CompressedWriter | undefined;
+  #begun: Promise<void> | undefined;
   #preallocated: Promise<boolean> | undefined;
   #closed = false;
 
   private constructor(image: OpenImage) {
     this.#image = image;
+    this.#writer = image.readOnly ? undefined : createWriteContext(image, this.#reads);
+    this.#compressed = this.#writer && new CompressedWriter(this.#writer);
     this.name = image.storage.name;
     this.size = image.size;
     this.readOnly = image.readOnly;
@@ -38,6 +53,26 @@ export class Qcow2Image implements Disk {
     return new Qcow2Image(await openImage(options));
   }
 
+  /**
+   * Makes `options.storage` a new, empty image and opens it for writing. Nothing is touched before all options are
+   * found to be good. The image is not durable before `flush` or `close`.
+   * @throws Qcow2Error "invalid-option", and what opening throws
+   */
+  static async create(options: CreateOptions): Promise<Qcow2Image> {
+    await createImage(options);
+    const { dataFile, references, codecs, storage } = options;
+    const refer = references ?? denyReferences();
+    return Qcow2Image.open({
+      storage,
+      codecs,
+      durability: "on-close",
+      references: {
+        openBackingFile: (reference) => refer.openBackingFile(reference),
+        openDataFile: async (reference) => dataFile?.storage ?? refer.openDataFile(reference),
+      },
+    });
+  }
+
   /** The backing disk; undefined without one, or if only metadata was opened. */
   get backing(): Disk | undefined {
     return this.#image.backing;
@@ -48,10 +83,15 @@ export class Qcow2Image implements Disk {
     return describeImage(this.#image);
   }
 
+  /**
+   * Fills `into` with guest data from `offset`.
+   * @throws Qcow2Error "out-of-range", "closed", "corrupt", "truncated", "codec-missing", "decompress-failed", "io"
+   */
   async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
     assertDiskRange(request.offset, request.into.length, this.size);
     this.#assertReadable();
-    if (request.into.length > 0) await this.#image.reader.read(request.offset, request.into);
+    if (request.into.length === 0) return;
+    await this.#reads.run(() => this.#image.reader.read(request.offset, request.into));
   }
 
   map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
@@ -67,15 +107,90 @@ export class Qcow2Image implements Disk {
     );
   }
 
+  /**
+   * Writes all of `from` at `offset`; `from` must not be changed before the promise settles.
+   * @throws Qcow2Error "out-of-range", "read-only", "closed", "corrupt", "limit-exceeded", "io"
+   */
+  async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
+    const { offset, from } = request;
+    await this.#change(offset, from.length, (writer) => writeGuestData(writer, offset, from));
+  }
+
+  /**
+   * Makes the range read as zeroes. With `unmap`, host clusters that it covers wholly are given up; without, they stay
+   * reserved for it.
+   * @throws Qcow2Error as {@link write}
+   */
+  async writeZeroes(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly unmap?: boolean | undefined;
+  }): Promise<void> {
+    const { offset, length, unmap } = request;
+    await this.#change(offset, length, (writer) =>
+      zeroGuestRange(writer, offset, offset + length, unmap ?? false),
+    );
+  }
+
+  /**
+   * Writes one whole cluster in compressed form, or uncompressed if it does not become smaller. Calls may overlap:
+   * clusters are compressed at the same time and placed in the order of the calls.
+   * @throws Qcow2Error as {@link write}, and "codec-missing", "unsupported" with an external data file; RangeError if
+   *   the range is not one cluster (shorter at the end of the disk)
+   */
+  async writeCompressed(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
+    const { offset, from } = request;
+    const { clusterSize } = this.#image.layout.geometry;
+    const wanted = Math.min(clusterSize, this.size - offset);
+    if (offset % clusterSize !== 0 || from.length !== wanted) {
+      throw new RangeError(
+        `Compressed writes take one whole cluster, not ${from.length} bytes at offset ${offset}`,
+      );
+    }
+    await this.#change(offset, from.length, () => (this.#compressed as CompressedWriter).write(offset, from));
+  }
+
+  /** Resolves when everything written before the call survives a power cut. */
+  async flush(): Promise<void> {
+    this.#assertOpen();
+    await this.#writer?.commit.flush();
+  }
+
   /** Closes the image, its backing chain and its data file. Safe to call twice. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await closeImage(this.#image);
+    try {
+      // Freed clusters are counted as free only after the tables are written: hence more than one round.
+      while (this.#writer?.commit.isDirty) await this.#writer.commit.flush();
+    } finally {
+      await closeImage(this.#image);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Runs a change of guest data with its clusters locked, and writes metadata out when there is much of it. */
+  async #change(
+    offset: number,
+    length: number,
+    work: (writer: WriteContext) => Promise<void>,
+  ): Promise<void> {
+    assertDiskRange(offset, length, this.size);
+    this.#assertReadable();
+    const writer = this.#writer;
+    if (writer === undefined) {
+      throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
+    }
+    if (length === 0) return;
+    this.#begun ??= beginWriting(this.#image);
+    await this.#begun;
+    const { clusterSize } = this.#image.layout.geometry;
+    const first = Math.floor(offset / clusterSize);
+    await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
+    if (writer.commit.underPressure) await writer.commit.write();
   }
 
   #assertOpen(): void {

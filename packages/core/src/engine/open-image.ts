@@ -7,7 +7,6 @@ import { AUTOCLEAR_DATA_FILE_RAW, INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY } fro
 import { l1EntriesFor } from "../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../format/l1-entry.ts";
 import type { SnapshotEntry } from "../format/snapshot-table.ts";
-import { viewOf } from "../format/uint64.ts";
 import { DEFAULT_L2_CACHE_BYTES, DEFAULT_REFCOUNT_CACHE_BYTES, MAX_L1_BYTES } from "../limits.ts";
 import { denyReferences, type References } from "../references/references.ts";
 import { readExactly } from "../storage/read-exactly.ts";
@@ -17,6 +16,7 @@ import { checkTable, type ImageLayout, readImageLayout } from "./image-layout.ts
 import { readBitmapDirectory } from "./read-bitmap-directory.ts";
 import { readSnapshotTable, snapshotInfo } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
+import { ResidentTable } from "./resident-table.ts";
 import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
 import { TableCache } from "./table-cache.ts";
 
@@ -186,7 +186,7 @@ async function loadMapping(
     geometry,
     version: layout.header.version,
     hasDataFile: layout.hasDataFile,
-    l1: viewOf(l1),
+    l1: new ResidentTable(l1, location.offset),
     l2Slices: new TableCache({
       storage,
       structure: "L2 table",

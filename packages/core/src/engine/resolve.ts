@@ -4,7 +4,7 @@
  */
 import { Qcow2Error } from "../errors.ts";
 import type { Geometry } from "../format/geometry.ts";
-import { L1_ENTRY_BYTES, l1EntryOffset } from "../format/l1-entry.ts";
+import { l1EntryOffset } from "../format/l1-entry.ts";
 import {
   decodeCompressedDescriptor,
   hasZeroFlag,
@@ -14,6 +14,7 @@ import {
   subclusterState,
 } from "../format/l2-entry.ts";
 import { MAX_SLICE_BYTES } from "../limits.ts";
+import type { ResidentTable } from "./resident-table.ts";
 import type { TableCache } from "./table-cache.ts";
 
 /** What stands behind a run of guest bytes in one layer. */
@@ -36,7 +37,7 @@ export interface GuestMapping {
   readonly geometry: Geometry;
   readonly version: number;
   readonly hasDataFile: boolean;
-  readonly l1: DataView;
+  readonly l1: ResidentTable;
   readonly l2Slices: TableCache;
 }
 
@@ -54,8 +55,8 @@ export function sliceCoverageOf(geometry: Geometry): number {
 export function sliceOffsetFor(mapping: GuestMapping, offset: number): number | undefined {
   const { geometry, l1 } = mapping;
   const l1Index = Math.floor(offset / geometry.l2Coverage);
-  if ((l1Index + 1) * L1_ENTRY_BYTES > l1.byteLength) return undefined;
-  const tableOffset = l1EntryOffset(l1, l1Index);
+  if (l1Index >= l1.entries) return undefined;
+  const tableOffset = l1EntryOffset(l1.view, l1Index);
   if (tableOffset === 0) return undefined;
   if (tableOffset % geometry.clusterSize !== 0 || !Number.isSafeInteger(tableOffset)) {
     throw new Qcow2Error(
@@ -203,8 +204,11 @@ function resolveSubclusters(
   }
 }
 
-/** The host cluster of a standard descriptor, checked; undefined if there is none. */
-function hostClusterOffset(
+/**
+ * Host offset of the cluster of a standard descriptor; undefined if there is none.
+ * @throws Qcow2Error "corrupt" if it is no possible offset
+ */
+export function hostClusterOffset(
   mapping: GuestMapping,
   high: number,
   low: number,

@@ -17,6 +17,13 @@ export interface CachedTable {
   pins: number;
 }
 
+/** A table's content at one moment, on its way to the disk. */
+export interface TableCopy {
+  readonly table: CachedTable;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Tables are evicted by the clock algorithm; dirty and pinned ones stay, so the bound is soft while writing. */
 export class TableCache {
   readonly tableBytes: number;
@@ -59,7 +66,10 @@ export class TableCache {
     return table;
   }
 
-  /** The table at `offset`, read if need be; concurrent callers share one read, and a failure is not remembered. */
+  /**
+   * Makes the table at `offset` resident; concurrent callers share one read, and a failure is not remembered. It may
+   * be evicted again before the caller goes on: whoever changes it uses {@link with} or {@link pin}.
+   */
   async load(offset: number): Promise<CachedTable> {
     const resident = this.get(offset);
     if (resident !== undefined) return resident;
@@ -69,6 +79,23 @@ export class TableCache {
       this.#loading.set(offset, loading);
     }
     return loading;
+  }
+
+  /** Calls `use` with the table at `offset`; it is resident for as long as `use`, which is synchronous, runs. */
+  async with<Result>(offset: number, use: (table: CachedTable) => Result): Promise<Result> {
+    for (;;) {
+      const table = this.get(offset);
+      if (table !== undefined) return use(table);
+      await this.load(offset);
+    }
+  }
+
+  /** The table at `offset`, which stays resident until the caller decreases `pins`. */
+  pin(offset: number): Promise<CachedTable> {
+    return this.with(offset, (table) => {
+      table.pins++;
+      return table;
+    });
   }
 
   /** Adds a table that is new on disk; its content is zeroes until changed, and it is dirty. */
@@ -82,28 +109,35 @@ export class TableCache {
   }
 
   markDirty(table: CachedTable): void {
+    assert(this.#tables.get(table.offset) === table, `changed ${this.#structure} is not resident`);
     table.dirty = true;
     this.#dirty.add(table);
   }
 
-  /** Copies of all dirty tables in the order of their offsets; they count as clean from now on. */
-  takeDirty(): { readonly offset: number; readonly bytes: Uint8Array }[] {
-    const copies = Array.from(this.#dirty, ({ offset, bytes }) => ({ offset, bytes: bytes.slice() }));
-    for (const table of this.#dirty) table.dirty = false;
+  /**
+   * Copies of all dirty tables in the order of their offsets. The tables count as clean from now on and are pinned
+   * until each copy was handed to {@link written} or {@link notWritten}: a table must not be evicted and read again
+   * before its copy is on disk.
+   */
+  takeDirty(): TableCopy[] {
+    const copies = Array.from(this.#dirty, (table) => {
+      table.dirty = false;
+      table.pins++;
+      return { table, offset: table.offset, bytes: table.bytes.slice() };
+    });
     this.#dirty.clear();
     return copies.sort((first, second) => first.offset - second.offset);
   }
 
-  /** Marks tables dirty again whose copies from {@link takeDirty} could not be written. */
-  restoreDirty(copies: readonly { readonly offset: number; readonly bytes: Uint8Array }[]): void {
-    for (const { offset, bytes } of copies) {
-      const resident = this.#tables.get(offset);
-      if (resident === undefined) {
-        const table = this.#add(offset, bytes);
-        this.markDirty(table);
-      } else {
-        this.markDirty(resident);
-      }
+  written(copies: readonly TableCopy[]): void {
+    for (const { table } of copies) table.pins--;
+  }
+
+  /** The copies did not reach the disk: their tables are dirty again, unless they were dropped meanwhile. */
+  notWritten(copies: readonly TableCopy[]): void {
+    for (const { table } of copies) {
+      table.pins--;
+      if (this.#tables.get(table.offset) === table) this.markDirty(table);
     }
   }
 

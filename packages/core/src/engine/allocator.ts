@@ -1,0 +1,218 @@
+/** Finds free host clusters and counts the first reference to them (specification: "Host cluster management"). */
+import { assert, Qcow2Error } from "../errors.ts";
+import { HEADER_REFCOUNT_TABLE_AT } from "../format/header.ts";
+import { setRefcountTableEntry } from "../format/refcount-entry.ts";
+import { viewOf, writeUint64 } from "../format/uint64.ts";
+import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
+import type { MetadataCommit } from "./metadata-commit.ts";
+import type { OpenImage } from "./open-image.ts";
+import { ResidentTable } from "./resident-table.ts";
+import type { CachedTable } from "./table-cache.ts";
+
+/** Host clusters first .. first + count, contiguous. */
+export interface AllocatedClusters {
+  readonly first: number;
+  readonly count: number;
+}
+
+/**
+ * All methods that allocate must run one at a time (the caller holds the allocation mutex). A cluster is free if its
+ * refcount is 0, and refcounts only fall once no table on disk refers to the cluster, so that free means free.
+ */
+export class Allocator {
+  readonly #image: OpenImage;
+  readonly #commit: MetadataCommit;
+  /** No cluster before this one is free. */
+  #firstMaybeFree = 0;
+  /** Where the next compressed cluster may begin, within a cluster that has room left; 0 if there is none. */
+  #freeByte = 0;
+
+  constructor(options: { readonly image: OpenImage; readonly commit: MetadataCommit }) {
+    this.#image = options.image;
+    this.#commit = options.commit;
+  }
+
+  /** A cluster's refcount fell to 0. */
+  noteFreed(cluster: number): void {
+    this.#firstMaybeFree = Math.min(this.#firstMaybeFree, cluster);
+    if (this.#freeByte > 0 && this.#clusterOf(this.#freeByte) === cluster) this.#freeByte = 0;
+  }
+
+  /**
+   * Allocates up to `wanted` contiguous clusters, at least one, with a refcount of 1.
+   * @throws Qcow2Error "limit-exceeded" if the image cannot grow any more
+   */
+  async allocate(wanted: number): Promise<AllocatedClusters> {
+    const { refcounts } = this.#image;
+    for (let cluster = this.#firstMaybeFree; ; ) {
+      const blockIndex = refcounts.blockIndexOf(cluster);
+      if (blockIndex >= refcounts.table.entries) {
+        await this.#growRefcountTable();
+        continue;
+      }
+      const from = cluster;
+      const found = await refcounts.withBlock(blockIndex, (block) =>
+        block === undefined ? this.#addRefcountBlock(blockIndex, from) : this.#takeFree(block, from, wanted),
+      );
+      if (found.count > 0) return found;
+      cluster = found.first;
+    }
+  }
+
+  /** Takes the first free run from `cluster` on in one block; with a count of 0, `first` is where to go on looking. */
+  #takeFree(block: CachedTable, cluster: number, wanted: number): AllocatedClusters {
+    const { codec, geometry } = this.#image.refcounts;
+    const { refcountsPerBlock } = geometry;
+    const start = cluster % refcountsPerBlock;
+    let index = start;
+    while (index < refcountsPerBlock && codec.get(block.view, index) !== 0) index++;
+    const limit = Math.min(index + wanted, refcountsPerBlock);
+    let end = index;
+    while (end < limit && codec.get(block.view, end) === 0) end++;
+    const first = cluster - start + index;
+    const count = end - index;
+    this.#assertHostOffset(first + count);
+    if (count > 0) this.#image.refcounts.setInBlock(block, first, count, 1);
+    this.#firstMaybeFree = first + count;
+    return { first, count };
+  }
+
+  /**
+   * Allocates `length` bytes (at most a cluster) for compressed data, after the last ones where that is possible.
+   * Every host cluster that the bytes touch counts one reference more. Returns a host byte offset.
+   */
+  async allocateBytes(length: number): Promise<number> {
+    const { clusterSize } = this.#image.layout.geometry;
+    assert(length > 0 && length <= clusterSize, `compressed length ${length}`);
+    const offset = (await this.#continueBytes(length)) ?? (await this.allocate(1)).first * clusterSize;
+    const end = offset + length;
+    this.#freeByte = end % clusterSize === 0 ? 0 : end;
+    return offset;
+  }
+
+  /** Tries to place `length` bytes where the last compressed cluster ended. */
+  async #continueBytes(length: number): Promise<number | undefined> {
+    const offset = this.#freeByte;
+    if (offset === 0) return undefined;
+    const { refcounts, layout } = this.#image;
+    const cluster = this.#clusterOf(offset);
+    const room = (cluster + 1) * layout.geometry.clusterSize - offset;
+    const counted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
+      const refcount = block === undefined ? 0 : this.#refcountIn(block, cluster);
+      // It may have been given up meanwhile, or be shared by as many as its refcount can say.
+      if (block === undefined || refcount === 0 || refcount >= refcounts.codec.maximum) return false;
+      refcounts.setInBlock(block, cluster, 1, refcount + 1);
+      return true;
+    });
+    if (!counted) return undefined;
+    if (length <= room || (await this.#allocateExactly(cluster + 1))) return offset;
+    this.#commit.free(cluster, 1);
+    return undefined;
+  }
+
+  #refcountIn(block: CachedTable, cluster: number): number {
+    const { codec, geometry } = this.#image.refcounts;
+    return codec.get(block.view, cluster % geometry.refcountsPerBlock);
+  }
+
+  #allocateExactly(cluster: number): Promise<boolean> {
+    const { refcounts } = this.#image;
+    return refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
+      if (block === undefined || this.#refcountIn(block, cluster) !== 0) return false;
+      this.#assertHostOffset(cluster + 1);
+      refcounts.setInBlock(block, cluster, 1, 1);
+      return true;
+    });
+  }
+
+  /** Puts a new refcount block at `cluster`, which it counts itself; the search goes on behind it. */
+  #addRefcountBlock(blockIndex: number, cluster: number): AllocatedClusters {
+    const { refcounts, layout } = this.#image;
+    this.#assertHostOffset(cluster + 1);
+    const offset = cluster * layout.geometry.clusterSize;
+    const block = refcounts.blocks.addNew(offset);
+    refcounts.setInBlock(block, cluster, 1, 1);
+    refcounts.setBlockOffset(blockIndex, offset);
+    this.#firstMaybeFree = cluster + 1;
+    return { first: cluster + 1, count: 0 };
+  }
+
+  /**
+   * Moves the refcount table to a larger area behind everything that it counts today: blocks for the new area first,
+   * then the table. Only when all of that is durable does the header switch to it.
+   */
+  async #growRefcountTable(): Promise<void> {
+    const { refcounts, storage, layout } = this.#image;
+    await this.#commit.writeRefcounts();
+    const { clusterSize, refcountsPerBlock } = layout.geometry;
+    const oldTable = refcounts.table;
+    const start = oldTable.entries * refcountsPerBlock;
+    const { tableClusters, blocks } = planTableGrowth(oldTable.entries, clusterSize, refcountsPerBlock);
+    if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+      throw new Qcow2Error(
+        "limit-exceeded",
+        "The image cannot grow any more: its refcount table is at its limit",
+        {
+          what: "refcount table bytes",
+          found: tableClusters * clusterSize,
+          maximum: MAX_REFCOUNT_TABLE_BYTES,
+        },
+      );
+    }
+    this.#assertHostOffset(start + blocks + tableClusters);
+    const table = new ResidentTable(
+      new Uint8Array(tableClusters * clusterSize),
+      (start + blocks) * clusterSize,
+    );
+    table.bytes.set(oldTable.bytes);
+    for (let index = 0; index < blocks; index++) {
+      const firstCounted = start + index * refcountsPerBlock;
+      const counted = Math.min(refcountsPerBlock, start + blocks + tableClusters - firstCounted);
+      const block = refcounts.blocks.addNew((start + index) * clusterSize);
+      refcounts.setInBlock(block, firstCounted, counted, 1);
+      setRefcountTableEntry(table.view, oldTable.entries + index, block.offset);
+    }
+    await storage.write(table.offset, table.bytes);
+    await this.#commit.writeRefcounts();
+    const switchover = new Uint8Array(12);
+    writeUint64(viewOf(switchover), 0, table.offset);
+    viewOf(switchover).setUint32(8, tableClusters);
+    await storage.write(HEADER_REFCOUNT_TABLE_AT, switchover);
+    await this.#commit.barrier();
+    refcounts.replaceTable(table);
+    this.#commit.free(this.#clusterOf(oldTable.offset), oldTable.bytes.length / clusterSize);
+  }
+
+  #clusterOf(offset: number): number {
+    return Math.floor(offset / this.#image.layout.geometry.clusterSize);
+  }
+
+  /** Compressed descriptors have fewer bits for offsets than standard ones, but never fewer than 2^53 needs here. */
+  #assertHostOffset(endCluster: number): void {
+    const end = endCluster * this.#image.layout.geometry.clusterSize;
+    const maximum = Math.min(2 ** MAX_HOST_OFFSET_BITS, Number.MAX_SAFE_INTEGER);
+    if (end <= maximum) return;
+    throw new Qcow2Error("limit-exceeded", "The image file cannot grow any more", {
+      what: "host offset",
+      found: end,
+      maximum,
+    });
+  }
+}
+
+/** How many clusters a larger refcount table takes, and how many blocks count it and themselves. */
+function planTableGrowth(
+  oldEntries: number,
+  clusterSize: number,
+  refcountsPerBlock: number,
+): { readonly tableClusters: number; readonly blocks: number } {
+  let blocks = 1;
+  for (;;) {
+    // Half as much again, so that growing by and by costs time in proportion to what is written.
+    const entries = Math.max(oldEntries + blocks, Math.ceil(oldEntries * 1.5));
+    const tableClusters = Math.ceil((entries * 8) / clusterSize);
+    const needed = Math.ceil((blocks + tableClusters) / refcountsPerBlock);
+    if (needed <= blocks) return { tableClusters, blocks };
+    blocks = needed;
+  }
+}

@@ -1,0 +1,226 @@
+/** Writes a new, empty image: tables first, the header last, so that what is incomplete never looks like an image. */
+import { Qcow2Error } from "../errors.ts";
+import {
+  AUTOCLEAR_DATA_FILE_RAW,
+  COMPATIBLE_LAZY_REFCOUNTS,
+  INCOMPATIBLE_COMPRESSION_TYPE,
+  INCOMPATIBLE_DATA_FILE,
+  INCOMPATIBLE_EXTENDED_L2,
+  KNOWN_FEATURES,
+} from "../format/feature-bits.ts";
+import { encodeHeader, HEADER_V2_BYTES, HEADER_V3_BYTES, type Header } from "../format/header.ts";
+import {
+  EXTENSION_BACKING_FORMAT,
+  EXTENSION_DATA_FILE,
+  EXTENSION_FEATURE_NAMES,
+  encodeFeatureNames,
+  encodeHeaderExtensions,
+  type HeaderExtension,
+} from "../format/header-extensions.ts";
+import { setL1Entry } from "../format/l1-entry.ts";
+import { refcountCodec, setRefcountTableEntry } from "../format/refcount-entry.ts";
+import { viewOf } from "../format/uint64.ts";
+import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { CreateOptions } from "./create-options.ts";
+import { type CheckedImageOptions, checkImageOptions, type ImagePlan, planImage } from "./image-plan.ts";
+import { writeStandardEntry } from "./l2-editing.ts";
+
+/** Reserved space is written with zeroes in pieces of this size where the host cannot reserve it. */
+const ZERO_PIECE_BYTES: number = 1 << 20;
+
+const TEXT: TextEncoder = new TextEncoder();
+
+/** Everything that is wrong with the options is found before the storage is touched. */
+export async function createImage(options: CreateOptions): Promise<void> {
+  const checked = checkImageOptions({
+    ...options,
+    hasBackingFile: options.backingFile !== undefined,
+    hasDataFile: options.dataFile !== undefined,
+    dataFileRaw: options.dataFile?.raw,
+  });
+  const plan = planImage(checked, options.size, options.dataFile !== undefined);
+  const header = encodeFirstCluster(options, checked, plan);
+  const { storage } = options;
+  const { clusterSize } = checked.geometry;
+  await storage.truncate(0);
+  await storage.truncate(plan.totalClusters * clusterSize);
+  await writeRefcounts(storage, checked, plan);
+  if (plan.l2Tables.count > 0)
+    await writePreallocatedTables(storage, checked, plan, options.dataFile !== undefined);
+  await reserveData(options, checked, plan);
+  await storage.write(0, header);
+}
+
+/** Header, extensions and backing file name (specification: "General", "Header extensions"). */
+function encodeFirstCluster(
+  options: CreateOptions,
+  checked: CheckedImageOptions,
+  plan: ImagePlan,
+): Uint8Array {
+  const { clusterSize } = checked.geometry;
+  const backingName = TEXT.encode(options.backingFile?.name ?? "");
+  if (backingName.length > MAX_BACKING_NAME_BYTES) {
+    throw new Qcow2Error("invalid-option", "Backing file name too long", { option: "backing_file" });
+  }
+  const required: HeaderExtension[] = [];
+  const backingFormat = options.backingFile?.format;
+  if (backingFormat !== undefined) {
+    required.push({ type: EXTENSION_BACKING_FORMAT, data: TEXT.encode(backingFormat) });
+  }
+  if (options.dataFile !== undefined) {
+    required.push({ type: EXTENSION_DATA_FILE, data: TEXT.encode(options.dataFile.name) });
+  }
+  const names = { type: EXTENSION_FEATURE_NAMES, data: encodeFeatureNames(KNOWN_FEATURES) };
+  const headerLength = headerLengthOf(checked);
+  let extensions = encodeHeaderExtensions(checked.version === 2 ? required : [...required, names]);
+  // The names are a help for other programs; where a small cluster has no room for them, the image does without.
+  if (headerLength + extensions.length + backingName.length > clusterSize) {
+    extensions = encodeHeaderExtensions(required);
+  }
+  const backingOffset = headerLength + extensions.length;
+  if (backingOffset + backingName.length > clusterSize) {
+    throw new Qcow2Error("invalid-option", "The names of other files do not fit into the first cluster", {
+      option: "backing_file",
+    });
+  }
+  const bytes = new Uint8Array(clusterSize);
+  const backing = { offset: backingName.length > 0 ? backingOffset : 0, size: backingName.length };
+  bytes.set(encodeHeader(headerOf(options, checked, plan, backing)));
+  bytes.set(extensions, headerLength);
+  bytes.set(backingName, backingOffset);
+  return bytes;
+}
+
+function headerLengthOf({ version }: CheckedImageOptions): number {
+  return version === 2 ? HEADER_V2_BYTES : HEADER_V3_BYTES;
+}
+
+function headerOf(
+  options: CreateOptions,
+  checked: CheckedImageOptions,
+  plan: ImagePlan,
+  backing: { readonly offset: number; readonly size: number },
+): Header {
+  const { geometry } = checked;
+  let incompatibleFeatures = 0n;
+  if (options.dataFile !== undefined) incompatibleFeatures |= INCOMPATIBLE_DATA_FILE;
+  if (geometry.extendedL2) incompatibleFeatures |= INCOMPATIBLE_EXTENDED_L2;
+  if (checked.compressionType !== "zlib") incompatibleFeatures |= INCOMPATIBLE_COMPRESSION_TYPE;
+  return {
+    version: checked.version,
+    backingFileOffset: BigInt(backing.offset),
+    backingFileSize: backing.size,
+    clusterBits: geometry.clusterBits,
+    size: BigInt(plan.size),
+    cryptMethod: 0,
+    l1Size: plan.l1Entries,
+    l1TableOffset: BigInt(plan.l1Table.first * geometry.clusterSize),
+    refcountTableOffset: BigInt(plan.refcountTable.first * geometry.clusterSize),
+    refcountTableClusters: plan.refcountTable.count,
+    snapshotCount: 0,
+    snapshotsOffset: 0n,
+    incompatibleFeatures,
+    compatibleFeatures: checked.lazyRefcounts ? COMPATIBLE_LAZY_REFCOUNTS : 0n,
+    autoclearFeatures: options.dataFile?.raw === true ? AUTOCLEAR_DATA_FILE_RAW : 0n,
+    refcountOrder: Math.log2(geometry.refcountBits),
+    headerLength: headerLengthOf(checked),
+    compressionType: checked.compressionType === "zstd" ? 1 : 0,
+    unknownFields: new Uint8Array(0),
+  };
+}
+
+/** Every cluster of the plan has one reference. */
+async function writeRefcounts(
+  storage: Storage,
+  checked: CheckedImageOptions,
+  plan: ImagePlan,
+): Promise<void> {
+  const { clusterSize, refcountBits, refcountsPerBlock } = checked.geometry;
+  const codec = refcountCodec(Math.log2(refcountBits));
+  const table = new Uint8Array(plan.refcountTable.count * clusterSize);
+  const block = new Uint8Array(clusterSize);
+  const view = viewOf(block);
+  for (let index = 0; index < refcountsPerBlock; index++) codec.set(view, index, 1);
+  for (let index = 0; index < plan.refcountBlocks.count; index++) {
+    const counted = plan.totalClusters - index * refcountsPerBlock;
+    for (let free = Math.max(0, counted); free < refcountsPerBlock; free++) codec.set(view, free, 0);
+    const offset = (plan.refcountBlocks.first + index) * clusterSize;
+    setRefcountTableEntry(viewOf(table), index, offset);
+    await storage.write(offset, block);
+  }
+  await storage.write(plan.refcountTable.first * clusterSize, table);
+}
+
+/** L1 and L2 tables in which every guest cluster has its host cluster, in guest order. */
+async function writePreallocatedTables(
+  storage: Storage,
+  checked: CheckedImageOptions,
+  plan: ImagePlan,
+  hasDataFile: boolean,
+): Promise<void> {
+  const { geometry } = checked;
+  const { clusterSize, l2Entries, l2EntryBytes } = geometry;
+  const guestClusters = Math.ceil(plan.size / clusterSize);
+  const firstData = hasDataFile ? 0 : plan.data.first;
+  const l1 = new Uint8Array(plan.l1Table.count * clusterSize);
+  for (let table = 0; table < plan.l1Entries; table++) {
+    const l2 = new Uint8Array(clusterSize);
+    const count = Math.min(l2Entries, guestClusters - table * l2Entries);
+    for (let index = 0; index < count; index++) {
+      const hostOffset = (firstData + table * l2Entries + index) * clusterSize;
+      // With extended L2 the cluster is there, but none of its subclusters is defined yet.
+      const allocBits = geometry.extendedL2 ? 0 : 1;
+      writeStandardEntry(geometry, viewOf(l2), index * l2EntryBytes, {
+        hostOffset,
+        copied: true,
+        allocBits,
+        zeroBits: 0,
+      });
+    }
+    const offset = (plan.l2Tables.first + table) * clusterSize;
+    setL1Entry(viewOf(l1), table, { offset, copied: true });
+    await storage.write(offset, l2);
+  }
+  await storage.write(plan.l1Table.first * clusterSize, l1);
+}
+
+async function reserveData(
+  options: CreateOptions,
+  checked: CheckedImageOptions,
+  plan: ImagePlan,
+): Promise<void> {
+  const { dataFile, storage } = options;
+  if (dataFile !== undefined) {
+    // What a reused data file holds belongs to another image.
+    await dataFile.storage.truncate(0);
+    await dataFile.storage.truncate(plan.size);
+  }
+  if (checked.preallocation !== "falloc" && checked.preallocation !== "full") return;
+  const { clusterSize } = checked.geometry;
+  if (dataFile !== undefined) await reserve(dataFile.storage, 0, plan.size, checked.preallocation);
+  else
+    await reserve(
+      storage,
+      plan.data.first * clusterSize,
+      plan.data.count * clusterSize,
+      checked.preallocation,
+    );
+}
+
+async function reserve(
+  storage: Storage,
+  offset: number,
+  length: number,
+  how: "falloc" | "full",
+): Promise<void> {
+  if (length === 0) return;
+  if (how === "falloc" && storage.allocate !== undefined) {
+    await storage.allocate(offset, length);
+    return;
+  }
+  const zeroes = new Uint8Array(Math.min(length, ZERO_PIECE_BYTES));
+  for (let done = 0; done < length; done += zeroes.length) {
+    await storage.write(offset + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)));
+  }
+}

@@ -1,0 +1,257 @@
+/** Writes guest data: in place where that is allowed, else to new clusters that are linked once they are complete. */
+import { type Geometry, roundDown, roundUp } from "../format/geometry.ts";
+import {
+  type ClusterEntry,
+  freeEntryClusters,
+  readEntry,
+  subclusterBits,
+  writeStandardEntry,
+} from "./l2-editing.ts";
+import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
+import type { WriteContext } from "./write-context.ts";
+
+/** Up to this size, data and its copy-on-write edges are joined in memory and written at once. */
+const MAX_JOINED_WRITE_BYTES: number = 1 << 20;
+
+/** Consecutive guest clusters, contiguous in the host file, that one write covers. */
+interface WriteRun {
+  /** Guest range of the caller's data in this run. */
+  readonly start: number;
+  end: number;
+  /** Host offset of the cluster that contains `start`. */
+  readonly hostOffset: number;
+  /** True if the L2 entries already say all that is needed. */
+  readonly inPlace: boolean;
+  /** Guest range to write: the caller's data, widened to what has to be copied with it. */
+  copyStart: number;
+  copyEnd: number;
+  /** Entries as they were, one for each cluster. */
+  readonly entries: ClusterEntry[];
+}
+
+/** Writes `from` at `offset`. The caller holds the range lock of the clusters. */
+export async function writeGuestData(context: WriteContext, offset: number, from: Uint8Array): Promise<void> {
+  const end = offset + from.length;
+  for (let at = offset; at < end; ) {
+    const { slice, runs, plannedEnd } = await context.allocation.run(async () => {
+      const mapped = await writableSlice(context, at);
+      try {
+        const planned = await planRuns(context, mapped, at, Math.min(end, mapped.end));
+        return { slice: mapped, runs: planned, plannedEnd: Math.min(end, mapped.end) };
+      } catch (error) {
+        releaseSlice(mapped);
+        throw error;
+      }
+    });
+    let linked = 0;
+    try {
+      for (const run of runs) {
+        await writeRun(context, run, from.subarray(run.start - offset, run.end - offset));
+        if (!run.inPlace) linkRun(context, slice, run);
+        linked++;
+      }
+    } finally {
+      for (const run of runs.slice(linked)) giveBack(context, run);
+      releaseSlice(slice);
+    }
+    at = plannedEnd;
+  }
+}
+
+/** Divides start .. end, which lies within one slice, into runs; allocates the clusters that are needed. */
+async function planRuns(
+  context: WriteContext,
+  slice: MappedSlice,
+  start: number,
+  end: number,
+): Promise<WriteRun[]> {
+  const { geometry } = context.image.mapping;
+  const { clusterSize } = geometry;
+  const runs: WriteRun[] = [];
+  for (let at = start; at < end; ) {
+    const clusterStart = roundDown(at, clusterSize);
+    const pieceEnd = Math.min(clusterStart + clusterSize, end);
+    const entry = entryOf(context, slice, clusterStart);
+    const bits = subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart);
+    if (entry.hostOffset !== undefined && entry.copied) {
+      const inPlace = (entry.allocBits & bits) >>> 0 === bits;
+      addToRuns(geometry, runs, { start: at, end: pieceEnd, hostOffset: entry.hostOffset, inPlace, entry });
+      at = pieceEnd;
+    } else {
+      at = await planFresh(context, slice, at, end, runs);
+    }
+  }
+  return runs;
+}
+
+/** Allocates for the clusters from `start` on that need a new host cluster; returns where it stopped. */
+async function planFresh(
+  context: WriteContext,
+  slice: MappedSlice,
+  start: number,
+  end: number,
+  runs: WriteRun[],
+): Promise<number> {
+  const { geometry, hasDataFile } = context.image.mapping;
+  const { clusterSize } = geometry;
+  const firstCluster = roundDown(start, clusterSize);
+  const entries: ClusterEntry[] = [];
+  for (let cluster = firstCluster; cluster < end; cluster += clusterSize) {
+    const entry = entryOf(context, slice, cluster);
+    if (entry.hostOffset !== undefined && entry.copied) break;
+    entries.push(entry);
+  }
+  const allocated = hasDataFile
+    ? { first: firstCluster / clusterSize, count: entries.length }
+    : await context.allocator.allocate(entries.length);
+  for (let index = 0; index < allocated.count; index++) {
+    const clusterStart = firstCluster + index * clusterSize;
+    addToRuns(geometry, runs, {
+      start: Math.max(start, clusterStart),
+      end: Math.min(end, clusterStart + clusterSize),
+      hostOffset: (allocated.first + index) * clusterSize,
+      inPlace: false,
+      entry: entries[index] as ClusterEntry,
+    });
+  }
+  return Math.min(end, firstCluster + allocated.count * clusterSize);
+}
+
+/** Appends one cluster's piece, to the last run if it continues it. */
+function addToRuns(
+  geometry: Geometry,
+  runs: WriteRun[],
+  piece: {
+    readonly start: number;
+    readonly end: number;
+    readonly hostOffset: number;
+    readonly inPlace: boolean;
+    readonly entry: ClusterEntry;
+  },
+): void {
+  const copy = copyRange(geometry, piece);
+  const last = runs[runs.length - 1];
+  if (
+    last !== undefined &&
+    last.inPlace === piece.inPlace &&
+    last.end === piece.start &&
+    last.copyEnd === copy.start &&
+    last.hostOffset + last.entries.length * geometry.clusterSize === piece.hostOffset
+  ) {
+    last.end = piece.end;
+    last.copyEnd = copy.end;
+    last.entries.push(piece.entry);
+    return;
+  }
+  runs.push({
+    start: piece.start,
+    end: piece.end,
+    hostOffset: piece.hostOffset,
+    inPlace: piece.inPlace,
+    copyStart: copy.start,
+    copyEnd: copy.end,
+    entries: [piece.entry],
+  });
+}
+
+/**
+ * The guest range that has to be written along with a piece: nothing more in place; whole subclusters otherwise, and
+ * the whole cluster if it moves away from a host cluster that holds other data of it.
+ */
+function copyRange(
+  geometry: Geometry,
+  piece: {
+    readonly start: number;
+    readonly end: number;
+    readonly hostOffset: number;
+    readonly inPlace: boolean;
+    readonly entry: ClusterEntry;
+  },
+): { readonly start: number; readonly end: number } {
+  if (piece.inPlace) return { start: piece.start, end: piece.end };
+  const moves = piece.entry.compressed || (piece.entry.hostOffset ?? piece.hostOffset) !== piece.hostOffset;
+  const unit = moves && piece.entry.allocBits !== 0 ? geometry.clusterSize : geometry.subclusterSize;
+  return { start: roundDown(piece.start, unit), end: roundUp(piece.end, unit) };
+}
+
+/** Writes a run's data, with its edges copied from what the guest reads there now. */
+async function writeRun({ image }: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
+  const { clusterSize } = image.mapping.geometry;
+  const target = image.dataStorage;
+  const hostStart = run.hostOffset + (run.copyStart - roundDown(run.start, clusterSize));
+  const headBytes = run.start - run.copyStart;
+  const tailBytes = run.copyEnd - run.end;
+  if (headBytes === 0 && tailBytes === 0) {
+    await target.write(hostStart, data);
+    return;
+  }
+  if (run.copyEnd - run.copyStart <= MAX_JOINED_WRITE_BYTES) {
+    const joined = new Uint8Array(run.copyEnd - run.copyStart);
+    joined.set(data, headBytes);
+    await Promise.all([
+      readEdge(image, run.copyStart, joined.subarray(0, headBytes)),
+      readEdge(image, run.end, joined.subarray(headBytes + data.length)),
+    ]);
+    await target.write(hostStart, joined);
+    return;
+  }
+  const head = new Uint8Array(headBytes);
+  const tail = new Uint8Array(tailBytes);
+  await Promise.all([readEdge(image, run.copyStart, head), readEdge(image, run.end, tail)]);
+  if (headBytes > 0) await target.write(hostStart, head);
+  await target.write(hostStart + headBytes, data);
+  if (tailBytes > 0) await target.write(hostStart + headBytes + data.length, tail);
+}
+
+/** What the guest reads at `offset` now; beyond the end of the disk there are zeroes. */
+async function readEdge(image: WriteContext["image"], offset: number, into: Uint8Array): Promise<void> {
+  const length = Math.max(0, Math.min(into.length, image.size - offset));
+  if (length > 0) await image.reader.read(offset, into.subarray(0, length));
+}
+
+/** Points the L2 entries at what was written and gives up what they pointed at before. One synchronous step. */
+function linkRun(context: WriteContext, slice: MappedSlice, run: WriteRun): void {
+  const { mapping } = context.image;
+  const { geometry } = mapping;
+  const { clusterSize } = geometry;
+  const firstCluster = roundDown(run.start, clusterSize);
+  run.entries.forEach((old, index) => {
+    const clusterStart = firstCluster + index * clusterSize;
+    const written = subclusterBits(
+      geometry,
+      Math.max(0, run.copyStart - clusterStart),
+      Math.min(clusterSize, run.copyEnd - clusterStart),
+    );
+    const hostOffset = run.hostOffset + index * clusterSize;
+    const keepsCluster = old.hostOffset === hostOffset && old.copied;
+    writeStandardEntry(geometry, slice.table.view, entryAt(geometry, slice, clusterStart), {
+      hostOffset,
+      copied: true,
+      allocBits: (keepsCluster ? old.allocBits | written : written) >>> 0,
+      zeroBits: geometry.extendedL2 ? (old.zeroBits & ~written) >>> 0 : 0,
+    });
+    if (!keepsCluster) freeEntryClusters(context, old);
+  });
+  mapping.l2Slices.markDirty(slice.table);
+}
+
+/** Frees what was allocated for a run that was not linked, because writing failed. */
+function giveBack({ commit, image }: WriteContext, run: WriteRun): void {
+  const { clusterSize } = image.mapping.geometry;
+  if (image.mapping.hasDataFile) return;
+  run.entries.forEach((old, index) => {
+    const hostOffset = run.hostOffset + index * clusterSize;
+    if (!(old.hostOffset === hostOffset && old.copied)) commit.free(hostOffset / clusterSize, 1);
+  });
+}
+
+/** Byte position of a cluster's entry within the slice. */
+export function entryAt(geometry: Geometry, slice: MappedSlice, clusterStart: number): number {
+  return ((clusterStart - slice.start) / geometry.clusterSize) * geometry.l2EntryBytes;
+}
+
+/** The entry of the cluster that begins at guest offset `clusterStart`. */
+export function entryOf(context: WriteContext, slice: MappedSlice, clusterStart: number): ClusterEntry {
+  const { mapping } = context.image;
+  return readEntry(mapping, slice.table.view, entryAt(mapping.geometry, slice, clusterStart), clusterStart);
+}

@@ -1,0 +1,56 @@
+/** L2 tables that may be changed: made where there are none, copied where a snapshot shares them. */
+import { l1EntryCopied, l1EntryOffset, setL1Entry } from "../format/l1-entry.ts";
+import { sliceBytesOf, sliceCoverageOf, sliceOffsetFor } from "./resolve.ts";
+import type { CachedTable } from "./table-cache.ts";
+import type { WriteContext } from "./write-context.ts";
+
+/** A cached slice of an L2 table, and the guest range that it maps. */
+export interface MappedSlice {
+  readonly table: CachedTable;
+  /** First guest byte. */
+  readonly start: number;
+  /** End of the guest range, exclusive. */
+  readonly end: number;
+}
+
+/**
+ * The slice that maps `offset`, in an L2 table that only the active disk uses. It is pinned: the caller calls
+ * {@link releaseSlice}. The allocation mutex must be held.
+ */
+export async function writableSlice(context: WriteContext, offset: number): Promise<MappedSlice> {
+  const { mapping } = context.image;
+  const { l2Coverage } = mapping.geometry;
+  const l1Index = Math.floor(offset / l2Coverage);
+  if (!l1EntryCopied(mapping.l1.view, l1Index)) await replaceL2Table(context, l1Index);
+  const coverage = sliceCoverageOf(mapping.geometry);
+  const start = Math.floor(offset / coverage) * coverage;
+  const table = await mapping.l2Slices.pin(sliceOffsetFor(mapping, offset) as number);
+  return { table, start, end: start + coverage };
+}
+
+export function releaseSlice(slice: MappedSlice): void {
+  slice.table.pins--;
+}
+
+/** Gives an L1 entry an L2 table of its own: a copy of the old one, if there is one, else an empty one. */
+async function replaceL2Table(context: WriteContext, l1Index: number): Promise<void> {
+  const { image, allocator, commit } = context;
+  const { mapping } = image;
+  const { clusterSize, l2Coverage } = mapping.geometry;
+  // Checks the old entry, too.
+  const hasOld = sliceOffsetFor(mapping, l1Index * l2Coverage) !== undefined;
+  const oldOffset = hasOld ? l1EntryOffset(mapping.l1.view, l1Index) : 0;
+  const { first } = await allocator.allocate(1);
+  const newOffset = first * clusterSize;
+  const sliceBytes = sliceBytesOf(mapping.geometry);
+  for (let at = 0; at < clusterSize; at += sliceBytes) {
+    const old = hasOld
+      ? await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())
+      : undefined;
+    const slice = mapping.l2Slices.addNew(newOffset + at);
+    if (old !== undefined) slice.bytes.set(old);
+  }
+  setL1Entry(mapping.l1.view, l1Index, { offset: newOffset, copied: true });
+  mapping.l1.markEntryDirty(l1Index);
+  if (hasOld) commit.free(oldOffset / clusterSize, 1);
+}

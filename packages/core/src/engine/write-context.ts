@@ -1,0 +1,36 @@
+/** What the parts of the write engine share. */
+import { Allocator } from "./allocator.ts";
+import { type Epochs, Mutex, RangeLock } from "./async-lock.ts";
+import { MetadataCommit } from "./metadata-commit.ts";
+import type { OpenImage } from "./open-image.ts";
+
+export interface WriteContext {
+  readonly image: OpenImage;
+  readonly allocator: Allocator;
+  readonly commit: MetadataCommit;
+  /** Held while L2 tables and clusters are allocated; never while guest data is written. */
+  readonly allocation: Mutex;
+  /** Guest clusters that a request is changing, by cluster index. */
+  readonly clusters: RangeLock;
+}
+
+/** `reads` are those that may look at host clusters while they are freed. */
+export function createWriteContext(image: OpenImage, reads: Epochs): WriteContext {
+  const { clusterSize } = image.layout.geometry;
+  const commit: MetadataCommit = new MetadataCommit({
+    image,
+    reads,
+    onFreed: (cluster) => {
+      image.reader.forgetDecompressed();
+      dropTables(image, cluster * clusterSize, clusterSize);
+      allocator.noteFreed(cluster);
+    },
+  });
+  const allocator = new Allocator({ image, commit });
+  return { image, allocator, commit, allocation: new Mutex(), clusters: new RangeLock() };
+}
+
+/** A freed cluster may have held an L2 table; whatever is put there next must not be taken for it. */
+function dropTables({ mapping }: OpenImage, offset: number, length: number): void {
+  for (let at = offset; at < offset + length; at += mapping.l2Slices.tableBytes) mapping.l2Slices.drop(at);
+}

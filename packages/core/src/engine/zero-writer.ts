@@ -1,0 +1,154 @@
+/** Makes guest ranges read as zeroes, without writing zeroes wherever the format can say it in a table. */
+import { roundDown, roundUp } from "../format/geometry.ts";
+import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
+import { freeEntryClusters, subclusterBits, writeStandardEntry } from "./l2-editing.ts";
+import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
+import { isDataFileRaw } from "./open-image.ts";
+import type { WriteContext } from "./write-context.ts";
+
+/** Zeroes are written as data in pieces of this size. */
+const ZERO_PIECE_BYTES: number = 1 << 20;
+
+/**
+ * Zeroes start .. end. Whole subclusters are marked in the L2 tables; the ends, and everything in version 2 images,
+ * which have no such mark, are written as data unless they read as zeroes already. With `unmap`, host clusters are
+ * given up. The caller holds the range lock of the clusters.
+ */
+export async function zeroGuestRange(
+  context: WriteContext,
+  start: number,
+  end: number,
+  unmap: boolean,
+): Promise<void> {
+  const { image } = context;
+  const { subclusterSize } = image.mapping.geometry;
+  // The last cluster may reach beyond the disk; what lies there is nobody's.
+  const alignedEnd = end === image.size ? roundUp(end, subclusterSize) : roundDown(end, subclusterSize);
+  const alignedStart = roundUp(start, subclusterSize);
+  if (image.mapping.version < 3 || alignedStart >= alignedEnd) {
+    await writeZeroData(context, start, end);
+    return;
+  }
+  if (isDataFileRaw(image.layout)) await writeRawZeroes(context, start, end);
+  await writeZeroData(context, start, alignedStart);
+  for (const piece of splitAtClusters(alignedStart, alignedEnd, image.mapping.geometry.clusterSize)) {
+    await zeroSubclusters(context, piece, unmap);
+  }
+  if (alignedEnd < end) await writeZeroData(context, alignedEnd, end);
+}
+
+interface Piece {
+  readonly start: number;
+  readonly end: number;
+  /** True if it ends or begins within a cluster. */
+  readonly partial: boolean;
+}
+
+/** The part of a first cluster, whole clusters, the part of a last cluster; whichever there are. */
+function splitAtClusters(start: number, end: number, clusterSize: number): Piece[] {
+  const wholeStart = Math.min(roundUp(start, clusterSize), end);
+  const wholeEnd = Math.max(roundDown(end, clusterSize), wholeStart);
+  const pieces: Piece[] = [
+    { start, end: wholeStart, partial: true },
+    { start: wholeStart, end: wholeEnd, partial: false },
+    { start: wholeEnd, end, partial: true },
+  ];
+  return pieces.filter((piece) => piece.start < piece.end);
+}
+
+async function zeroSubclusters(context: WriteContext, piece: Piece, unmap: boolean): Promise<void> {
+  if (piece.partial) {
+    // A compressed cluster has no subclusters: what is left of it has to be written anew.
+    const [extent] = await context.image.reader.resolve(piece.start, piece.end);
+    if (extent?.kind === "compressed") {
+      await writeZeroData(context, piece.start, piece.end);
+      return;
+    }
+  }
+  for (let at = piece.start; at < piece.end; ) {
+    const slice = await context.allocation.run(() => writableSlice(context, at));
+    const sliceEnd = Math.min(piece.end, slice.end);
+    try {
+      zeroInSlice(context, slice, at, sliceEnd, unmap);
+    } finally {
+      releaseSlice(slice);
+    }
+    at = sliceEnd;
+  }
+}
+
+/** Marks whole subclusters of one slice. One synchronous step. */
+function zeroInSlice(
+  context: WriteContext,
+  slice: MappedSlice,
+  start: number,
+  end: number,
+  unmap: boolean,
+): void {
+  const { mapping } = context.image;
+  const { geometry } = mapping;
+  for (let at = start; at < end; ) {
+    const clusterStart = roundDown(at, geometry.clusterSize);
+    const pieceEnd = Math.min(clusterStart + geometry.clusterSize, end);
+    zeroInCluster(
+      context,
+      slice,
+      clusterStart,
+      subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart),
+      unmap,
+    );
+    at = pieceEnd;
+  }
+  mapping.l2Slices.markDirty(slice.table);
+}
+
+function zeroInCluster(
+  context: WriteContext,
+  slice: MappedSlice,
+  clusterStart: number,
+  bits: number,
+  unmap: boolean,
+): void {
+  const { geometry, hasDataFile } = context.image.mapping;
+  const old = entryOf(context, slice, clusterStart);
+  const allocBits = (old.allocBits & ~bits) >>> 0;
+  const keepsCluster = old.hostOffset !== undefined && (hasDataFile || allocBits !== 0 || !unmap);
+  writeStandardEntry(geometry, slice.table.view, entryAt(geometry, slice, clusterStart), {
+    hostOffset: keepsCluster ? old.hostOffset : undefined,
+    copied: keepsCluster && old.copied,
+    allocBits: old.compressed ? 0 : allocBits,
+    zeroBits: (old.zeroBits | bits) >>> 0,
+  });
+  if (!keepsCluster) freeEntryClusters(context, old);
+}
+
+/** Writes zeroes as data where the range does not read as zeroes already. */
+async function writeZeroData(context: WriteContext, start: number, end: number): Promise<void> {
+  const { reader, backing } = context.image;
+  if (start >= end) return;
+  for (const extent of await reader.resolve(start, end)) {
+    const readsAsZeroes =
+      extent.kind === "zero" || (extent.kind === "unallocated" && extent.offset >= (backing?.size ?? 0));
+    if (readsAsZeroes) continue;
+    const zeroes = new Uint8Array(Math.min(extent.length, ZERO_PIECE_BYTES));
+    const extentEnd = extent.offset + extent.length;
+    for (let at = extent.offset; at < extentEnd; at += zeroes.length) {
+      await writeGuestData(context, at, zeroes.subarray(0, Math.min(zeroes.length, extentEnd - at)));
+    }
+  }
+}
+
+/** A raw external data file has to read as zeroes by itself, too. */
+async function writeRawZeroes({ image }: WriteContext, start: number, end: number): Promise<void> {
+  const { dataStorage } = image;
+  const storedEnd = Math.min(end, await dataStorage.size());
+  if (storedEnd <= start) return;
+  if (dataStorage.punchHole !== undefined) {
+    await dataStorage.punchHole(start, storedEnd - start);
+    return;
+  }
+  const zeroes = new Uint8Array(Math.min(storedEnd - start, ZERO_PIECE_BYTES));
+  for (let at = start; at < storedEnd; at += zeroes.length) {
+    await dataStorage.write(at, zeroes.subarray(0, Math.min(zeroes.length, storedEnd - at)));
+  }
+}
