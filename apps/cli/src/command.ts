@@ -1,0 +1,31 @@
+/** What a command is, and what it gets from whoever runs it. */
+import type { OptionTable, ParsedArguments } from "./options/getopt.ts";
+import type { Printer } from "./output/printer.ts";
+import type { ProgramName } from "./program.ts";
+
+export interface CommandContext {
+  readonly program: ProgramName;
+  readonly out: Printer;
+  /** One line on stderr, with the program's name in front. */
+  warn(message: string): void;
+  /** One line on stderr as it is: results that are not the command's output, such as each finding of a check. */
+  report(message: string): void;
+}
+
+export interface CommandHelp {
+  /** What follows `qcow2 NAME`; one element a line. */
+  readonly usage: readonly string[];
+  /** Paragraphs, already broken into lines. */
+  readonly description: string;
+  /** What the operands and the less obvious values mean. */
+  readonly notes?: string;
+  readonly examples: readonly string[];
+  readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
+}
+
+export interface Command<Table extends OptionTable = OptionTable> {
+  readonly options: Table;
+  readonly help: CommandHelp;
+  /** Returns the exit code; failures are thrown. */
+  run(args: ParsedArguments<Table>, context: CommandContext): Promise<number>;
+}

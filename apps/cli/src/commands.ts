@@ -1,0 +1,50 @@
+/** The commands by name. Each is loaded only when it is called, so that the others cost no start-up time. */
+import type { Command } from "./command.ts";
+
+interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  check: {
+    summary: "Check an image's metadata for errors and leaks",
+    load: async () => (await import("./commands/check.ts")).checkCommand,
+  },
+  compare: {
+    summary: "Compare the content of two images",
+    load: async () => (await import("./commands/compare.ts")).compareCommand,
+  },
+  convert: {
+    summary: "Copy images to a new image, in the same or another format",
+    load: async () => (await import("./commands/convert.ts")).convertCommand,
+  },
+  create: {
+    summary: "Create an empty image",
+    load: async () => (await import("./commands/create.ts")).createCommand,
+  },
+  info: {
+    summary: "Show what an image is: format, sizes, snapshots, backing files",
+    load: async () => (await import("./commands/info.ts")).infoCommand,
+  },
+  map: {
+    summary: "List where an image's data and zeroes are",
+    load: async () => (await import("./commands/map.ts")).mapCommand,
+  },
+  measure: {
+    summary: "Tell how large an image would be",
+    load: async () => (await import("./commands/measure.ts")).measureCommand,
+  },
+};
+
+/** What qemu-img has and this command does not have yet; they are refused by name. */
+export const MISSING_COMMANDS: readonly string[] = [
+  "amend",
+  "bench",
+  "bitmap",
+  "commit",
+  "dd",
+  "rebase",
+  "resize",
+  "snapshot",
+];

@@ -1,0 +1,151 @@
+/** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
+import { type ConvertOptions, convertDisk } from "@qcow2/convert";
+import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
+import { fileReferences } from "@qcow2/node";
+import { openCodecs } from "../disks/codecs.ts";
+import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
+import { assertNoFileOf } from "../disks/layers.ts";
+import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts";
+import { openImage, openWritable } from "../disks/open-image.ts";
+import { combineNames } from "../disks/path-names.ts";
+import { CommandError } from "../errors/command-errors.ts";
+import { describeError, withPrefix } from "../errors/describe-error.ts";
+import { plainPath } from "../options/image-name.ts";
+import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
+
+export interface ConvertEvents {
+  readonly signal: AbortSignal;
+  onProgress(done: number, total: number): void;
+  onReadError(message: string): void;
+}
+
+/** @throws CommandError, Qcow2Error, the signal's reason; a new target is then not there, or is what it was. */
+export async function convertImages(request: ConvertRequest, events: ConvertEvents): Promise<void> {
+  if (request.target.kind === "new") checkNewImage(request.target);
+  await using codecs = openCodecs();
+  await using source = await openSources(request, codecs.codecs);
+  events.signal.throwIfAborted();
+  const { target } = request;
+  const job = { request, source, events, codecs: codecs.codecs };
+  await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
+}
+
+interface Job {
+  readonly request: ConvertRequest;
+  readonly source: Disk;
+  readonly events: ConvertEvents;
+  readonly codecs: Codecs;
+}
+
+async function openSources({ sources, snapshot, target }: ConvertRequest, codecs: Codecs): Promise<Disk> {
+  const targetPath = target.kind === "new" ? target.path : target.name.path;
+  const opened: Disk[] = [];
+  try {
+    for (const name of sources) {
+      const disk = await openImage(name, { snapshot, codecs });
+      opened.push(disk);
+      await assertNoFileOf(disk, targetPath, "the source image");
+    }
+  } catch (error) {
+    for (const disk of opened) await disk.close();
+    throw error;
+  }
+  return opened.length === 1 ? opened[0]! : new ConcatenatedDisk(opened);
+}
+
+async function convertToNew(job: Job, target: NewTarget): Promise<void> {
+  const { source, codecs } = job;
+  const { options, path } = target;
+  options.set("size", String(source.size));
+  const backing = await openBacking(target, codecs);
+  let image: NewImage;
+  try {
+    image = await createImage({
+      path,
+      size: source.size,
+      options,
+      codecs,
+      references: backing === undefined ? undefined : fileReferences({ probeBacking: false }),
+    });
+  } catch (error) {
+    throw withPrefix(`${target.given}: error while converting ${options.format}: `, error);
+  } finally {
+    await backing?.close();
+  }
+  try {
+    await copy(job, {
+      target: image.disk,
+      targetIsZero: backing === undefined && image.isZero,
+      ...(backing === undefined ? {} : { targetBacking: { size: backing.size } }),
+    });
+  } catch (error) {
+    await image.abort();
+    throw blameTarget(error, target.given);
+  }
+  await image.commit();
+}
+
+/** The target's backing file, opened to see that it is there and how large it is. */
+async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promise<Disk | undefined> {
+  const name = options.text("backing_file");
+  if (name === undefined) return undefined;
+  const backingPath = plainPath(combineNames(path, name));
+  const format = options.text("backing_fmt");
+  const disk = await openImage(
+    { given: backingPath, path: backingPath, format, forceShare: false },
+    { codecs },
+  );
+  try {
+    await assertNoFileOf(disk, path, "its own backing file");
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
+  return disk;
+}
+
+async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
+  await using disk = await openWritable(target.name, job.codecs);
+  if (disk.size < job.source.size) throw new CommandError("output file is smaller than input file");
+  try {
+    await copy(job, {
+      target: disk,
+      targetIsZero: target.isZero,
+      ...(target.hasBacking ? { targetBacking: {} } : {}),
+    });
+    await disk.flush();
+  } catch (error) {
+    throw blameTarget(error, target.given);
+  }
+}
+
+type TargetPart = Pick<ConvertOptions, "target" | "targetIsZero" | "targetBacking">;
+
+async function copy({ request, source, events }: Job, target: TargetPart): Promise<void> {
+  const compressing = request.compress ? { compress: true } : {};
+  await convertDisk({
+    ...target,
+    ...compressing,
+    source,
+    clusterSize: clusterSizeOf(target.target),
+    sparseBytes: request.sparseBytes,
+    parallel: request.parallel,
+    outOfOrder: request.outOfOrder,
+    rateLimitBytesPerSecond: request.rateLimitBytesPerSecond,
+    salvage: request.salvage,
+    signal: events.signal,
+    onProgress: events.onProgress,
+    onReadError: ({ offset, length, error }) => {
+      const reason = describeError(error) ?? error.message;
+      events.onReadError(`error while reading ${length} bytes at offset ${offset}: ${reason}`);
+    },
+  });
+}
+
+function clusterSizeOf(disk: WritableDisk): number | undefined {
+  return disk instanceof Qcow2Image ? disk.info().clusterSize : undefined;
+}
+
+function blameTarget(error: unknown, given: string): unknown {
+  return withPrefix(`error while converting to '${given}': `, error);
+}

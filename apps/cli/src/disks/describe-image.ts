@@ -1,0 +1,147 @@
+/** Collects what `info` prints. Only metadata is read, and no file that an image names unless the chain is wanted. */
+import { stat } from "node:fs/promises";
+import { type Disk, Qcow2Image, type Qcow2Info } from "@qcow2/core";
+import { FileStorage } from "@qcow2/node";
+import { CommandError } from "../errors/command-errors.ts";
+import { couldNotOpen } from "../errors/describe-error.ts";
+import { type ImageName, plainPath } from "../options/image-name.ts";
+import type { BackingReport, ImageReport } from "../output/image-report.ts";
+import { openImage } from "./open-image.ts";
+import { combineNames } from "./path-names.ts";
+
+/** The image, and with `wholeChain` every backing file below it. @throws CommandError */
+export async function describeChain(
+  name: ImageName,
+  { wholeChain }: { readonly wholeChain: boolean },
+): Promise<ImageReport[]> {
+  const reports: ImageReport[] = [];
+  const seen = new Set<string>();
+  for (let next: ImageName | undefined = name; next !== undefined; ) {
+    const identity = await fileIdentity(next);
+    if (seen.has(identity)) {
+      throw new CommandError(`Backing file '${next.given}' creates an infinite loop.`);
+    }
+    seen.add(identity);
+    const report = await describeImage(next);
+    reports.push(report);
+    next = wholeChain ? backingName(report, next) : undefined;
+  }
+  return reports;
+}
+
+async function describeImage(name: ImageName): Promise<ImageReport> {
+  await using disk = await openImage(name, { metadataOnly: true });
+  const file = await describeFile(name);
+  const common = {
+    filename: name.path,
+    format: disk.format,
+    virtualSize: disk.size,
+    actualSize: file.actualSize,
+    children: [{ name: "file", report: file }],
+  };
+  return disk instanceof Qcow2Image
+    ? { ...common, ...qcow2Part(name, disk.info()) }
+    : { ...common, ...rawPart(disk) };
+}
+
+function qcow2Part(name: ImageName, info: Qcow2Info): Partial<ImageReport> {
+  const { backingFile } = info;
+  return {
+    encrypted: info.encryption !== "none",
+    clusterSize: info.clusterSize,
+    dirty: info.dirty,
+    snapshots: info.snapshots,
+    specific: { type: "qcow2", data: info.version === 2 ? version2Data(info) : version3Data(info) },
+    ...(backingFile === undefined
+      ? {}
+      : {
+          backing: {
+            filename: backingFile,
+            fullFilename: combineNames(name.path, backingFile),
+            format: info.backingFormat,
+          } satisfies BackingReport,
+        }),
+  };
+}
+
+/** Raw images have nothing of their own, except that QEMU says whether they are dirty: never. */
+function rawPart(_disk: Disk): Partial<ImageReport> {
+  return { dirty: false };
+}
+
+type SpecificData = NonNullable<ImageReport["specific"]>["data"];
+
+function version2Data(info: Qcow2Info): SpecificData {
+  return {
+    compat: "0.10",
+    "compression-type": info.compressionType,
+    "refcount-bits": info.refcountBits,
+    encrypt: encryption(info),
+  };
+}
+
+function version3Data(info: Qcow2Info): SpecificData {
+  return {
+    compat: "1.1",
+    "compression-type": info.compressionType,
+    "lazy-refcounts": info.lazyRefcounts,
+    "refcount-bits": info.refcountBits,
+    corrupt: info.corrupt,
+    "extended-l2": info.extendedL2,
+    "data-file": info.dataFile,
+    "data-file-raw": info.dataFile === undefined ? undefined : info.dataFileRaw,
+    bitmaps:
+      info.bitmaps.length === 0
+        ? undefined
+        : info.bitmaps.map(({ name, granularity, inUse, auto }) => ({
+            name,
+            granularity,
+            flags: [...(inUse ? ["in-use"] : []), ...(auto ? ["auto"] : [])],
+          })),
+    encrypt: encryption(info),
+  };
+}
+
+function encryption({ encryption: format }: Qcow2Info): { readonly format: string } | undefined {
+  return format === "none" ? undefined : { format };
+}
+
+/** The file that holds the image. Its length counts whole sectors, as everywhere in QEMU. */
+async function describeFile(name: ImageName): Promise<ImageReport> {
+  try {
+    await using storage = await FileStorage.open(name.path, { readOnly: true, forceShare: true });
+    const isBlockDevice = (await stat(name.path)).isBlockDevice();
+    return {
+      filename: name.path,
+      format: isBlockDevice ? "host_device" : "file",
+      virtualSize: Math.ceil((await storage.size()) / 512) * 512,
+      actualSize: await storage.allocatedBytes?.(),
+      dirty: false,
+      specific: { type: "file", data: {} },
+      children: [],
+    };
+  } catch (error) {
+    throw couldNotOpen(name.given, error);
+  }
+}
+
+/** The backing file of the image just described; its name comes out of an image, so that only a path will do. */
+function backingName({ backing }: ImageReport, from: ImageName): ImageName | undefined {
+  if (backing === undefined) return undefined;
+  const { fullFilename, filename, format } = backing;
+  if (fullFilename === undefined) {
+    throw new CommandError(
+      `Could not determine absolute backing filename, but backing filename '${filename}' present`,
+    );
+  }
+  return { given: fullFilename, path: plainPath(fullFilename), format, forceShare: from.forceShare };
+}
+
+async function fileIdentity(name: ImageName): Promise<string> {
+  try {
+    const { dev, ino } = await stat(name.path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    throw couldNotOpen(name.given, error);
+  }
+}

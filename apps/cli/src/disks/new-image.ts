@@ -1,0 +1,147 @@
+/**
+ * New images. Each is built under a temporary name beside its final one and appears under the final name only when
+ * it is complete; what was there before stays until then. Block devices are written in place.
+ */
+import { type Codecs, Qcow2Image, RawDisk, type References, type WritableDisk } from "@qcow2/core";
+import { TargetFile } from "@qcow2/node";
+import { CommandError } from "../errors/command-errors.ts";
+import type { CreationOptions } from "../options/creation-options.ts";
+import { plainPath } from "../options/image-name.ts";
+import { imageOptionsOf, preallocationOf } from "../options/qcow2-options.ts";
+import { combineNames } from "./path-names.ts";
+
+export interface NewImageRequest {
+  readonly path: string;
+  /** Virtual size, bytes. */
+  readonly size: number;
+  readonly options: CreationOptions;
+  /** For reading the backing file while clusters are written in part. */
+  readonly references?: References | undefined;
+  readonly codecs?: Codecs | undefined;
+}
+
+/** An image under construction. Exactly one of {@link commit} and {@link abort} ends it. */
+export interface NewImage {
+  readonly disk: WritableDisk;
+  /** False if the disk has content that no one knows, as a block device has. */
+  readonly isZero: boolean;
+  /** Makes the image durable and gives it its final name. */
+  commit(): Promise<void>;
+  /** Removes what was written. */
+  abort(): Promise<void>;
+}
+
+/** @throws CommandError, Qcow2Error; nothing is left behind then. */
+export async function createImage(request: NewImageRequest): Promise<NewImage> {
+  checkNewImage(request);
+  const targets: TargetFile[] = [];
+  const openTarget = async (path: string): Promise<TargetFile> => {
+    const target = await TargetFile.create(path);
+    targets.push(target);
+    return target;
+  };
+  try {
+    const disk = await (request.options.format === "qcow2"
+      ? createQcow2(request, openTarget)
+      : createRaw(request, openTarget));
+    return new PendingImage(disk, targets);
+  } catch (error) {
+    for (const target of targets) await target.abort();
+    throw error;
+  }
+}
+
+/** @throws CommandError for options that cannot be, before anything is touched. */
+export function checkNewImage({ options }: Pick<NewImageRequest, "options">): void {
+  if (options.format === "qcow2") {
+    imageOptionsOf(options);
+    if (options.switch("data_file_raw") === true && !options.has("data_file")) {
+      throw new CommandError("data-file-raw requires data-file");
+    }
+  } else if (preallocationOf(options) === "metadata") {
+    throw new CommandError("Unsupported preallocation mode 'metadata'");
+  }
+}
+
+type OpenTarget = (path: string) => Promise<TargetFile>;
+
+async function createQcow2(request: NewImageRequest, openTarget: OpenTarget): Promise<WritableDisk> {
+  const { path, size, options, references, codecs } = request;
+  const backingName = options.text("backing_file");
+  const dataFileName = options.text("data_file");
+  const dataTarget =
+    dataFileName === undefined ? undefined : await openTarget(combineNames(path, plainPath(dataFileName)));
+  const target = await openTarget(path);
+  return await Qcow2Image.create({
+    ...imageOptionsOf(options),
+    storage: target.storage,
+    size,
+    references,
+    codecs,
+    backingFile:
+      backingName === undefined ? undefined : { name: backingName, format: options.text("backing_fmt") },
+    dataFile:
+      dataFileName === undefined || dataTarget === undefined
+        ? undefined
+        : { name: dataFileName, storage: dataTarget.storage, raw: options.switch("data_file_raw") },
+  });
+}
+
+async function createRaw(
+  { path, size, options }: NewImageRequest,
+  openTarget: OpenTarget,
+): Promise<WritableDisk> {
+  const { storage } = await openTarget(path);
+  await storage.truncate(size);
+  const preallocation = preallocationOf(options);
+  if (preallocation === "falloc" || preallocation === "full") await preallocate(storage, size, preallocation);
+  return await RawDisk.open({ storage });
+}
+
+const ZEROES_BYTES = 2 ** 20;
+
+async function preallocate(
+  storage: TargetFile["storage"],
+  size: number,
+  mode: "falloc" | "full",
+): Promise<void> {
+  if (mode === "falloc") {
+    if (storage.allocate === undefined)
+      throw new CommandError("Reserving space (falloc) is not supported here");
+    await storage.allocate(0, size);
+    return;
+  }
+  const zeroes = new Uint8Array(Math.min(ZEROES_BYTES, size));
+  for (let offset = 0; offset < size; offset += zeroes.length) {
+    await storage.write(offset, zeroes.subarray(0, Math.min(zeroes.length, size - offset)));
+  }
+}
+
+class PendingImage implements NewImage {
+  readonly disk: WritableDisk;
+  readonly isZero: boolean;
+  readonly #targets: readonly TargetFile[];
+
+  constructor(disk: WritableDisk, targets: readonly TargetFile[]) {
+    this.disk = disk;
+    this.isZero = targets.every(({ inPlace }) => !inPlace);
+    this.#targets = targets;
+  }
+
+  async commit(): Promise<void> {
+    try {
+      await this.disk.flush();
+      // The data file first: an image without its data file is worse than a data file without its image.
+      for (const target of this.#targets) await target.commit();
+    } catch (error) {
+      await this.abort();
+      throw error;
+    }
+    await this.disk.close();
+  }
+
+  async abort(): Promise<void> {
+    await this.disk.close().catch(() => {});
+    for (const target of this.#targets) await target.abort();
+  }
+}

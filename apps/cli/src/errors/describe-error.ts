@@ -1,0 +1,49 @@
+import { isQcow2Error } from "@qcow2/core";
+import { CommandError } from "./command-errors.ts";
+import { errnoText } from "./errno-text.ts";
+
+/** The reason in one line, or undefined if the error is a bug of ours, which deserves its stack. */
+export function describeError(error: unknown): string | undefined {
+  if (isQcow2Error(error) || error instanceof CommandError) return oneLine(error.message);
+  if (isSystemError(error)) {
+    const place = error.path === undefined ? "" : `'${error.path}': `;
+    return oneLine(`${place}${errnoText(error.code)}`);
+  }
+  return undefined;
+}
+
+/** `Could not open 'NAME': REASON`. Bugs are passed on as they are. */
+export function couldNotOpen(name: string, error: unknown): unknown {
+  return withPrefix(`Could not open '${name}': `, error);
+}
+
+/** `NAME: REASON`, as `create` says what it could not create. Bugs are passed on as they are. */
+export function blame(name: string, error: unknown): unknown {
+  return withPrefix(`${name}: `, error);
+}
+
+/** A reason that begins with the same words already is left as it is. */
+export function withPrefix(prefix: string, error: unknown): unknown {
+  const reason = describeError(error);
+  if (reason === undefined) return error;
+  return new CommandError(reason.startsWith(prefix) ? reason : prefix + reason, {
+    cause: error,
+    ...(error instanceof CommandError ? { exitCode: error.exitCode } : {}),
+  });
+}
+
+/** Names and texts out of an image must not break the line, nor reach the terminal as control sequences. */
+export function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
+}
+
+interface SystemError extends Error {
+  readonly code: string;
+  readonly path?: string;
+}
+
+function isSystemError(error: unknown): error is SystemError {
+  return error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
+}

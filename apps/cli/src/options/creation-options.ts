@@ -1,0 +1,153 @@
+/** The `-o` options of one new image: given, checked by kind, and printed as qemu-img prints them. */
+import { CommandError } from "../errors/command-errors.ts";
+import {
+  CREATION_OPTIONS,
+  type CreatableFormat,
+  type CreationOption,
+  isCreatableFormat,
+  refusedFormat,
+} from "./creation-schema.ts";
+import { parseSwitch } from "./enumerations.ts";
+import { escapeValue, parseOptionList } from "./option-list.ts";
+import { exactNumber, parseSize } from "./size.ts";
+
+export class CreationOptions {
+  readonly format: CreatableFormat;
+  readonly #given = new Map<string, string>();
+
+  private constructor(format: CreatableFormat) {
+    this.format = format;
+  }
+
+  /**
+   * Reads a list as `-o` takes it; of repeated options the last counts.
+   * @throws CommandError for an unknown format or option, a value of the wrong kind, and what is not supported.
+   */
+  static parse(format: string, list: string | undefined): CreationOptions {
+    if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
+    const options = new CreationOptions(format);
+    for (const { name, value } of list === undefined ? [] : parseOptionList(list)) options.set(name, value);
+    return options;
+  }
+
+  set(name: string, value: string): void {
+    const option = this.#find(name);
+    if (option === undefined) throw new CommandError(`Invalid parameter '${name}'`);
+    const parsed = readValue(option, value);
+    const asks = parsed !== false && parsed !== 0;
+    if (option.unsupported !== undefined && asks) throw new CommandError(option.unsupported);
+    this.#given.set(name, value);
+  }
+
+  /** What `-b` and `-F` (or `-B` and `-F`) add. @throws CommandError if the format has no backing files */
+  setBacking(file: string | undefined, format: string | undefined): void {
+    if (file !== undefined) {
+      if (!this.#accepts("backing_file")) {
+        throw new CommandError(`Backing file not supported for file format '${this.format}'`);
+      }
+      this.set("backing_file", file);
+    }
+    if (format !== undefined) {
+      if (!this.#accepts("backing_fmt")) {
+        throw new CommandError(`Backing file format not supported for file format '${this.format}'`);
+      }
+      this.set("backing_fmt", format);
+    }
+  }
+
+  has(name: string): boolean {
+    return this.#given.has(name);
+  }
+
+  text(name: string): string | undefined {
+    return this.#given.get(name);
+  }
+
+  switch(name: string): boolean | undefined {
+    return this.#read(name, "boolean");
+  }
+
+  /** A size or a number; sizes in bytes. */
+  number(name: string): number | undefined {
+    return this.#read(name, "number");
+  }
+
+  /** `name=value` for everything that is given or has a default, with a space between. */
+  toString(): string {
+    return CREATION_OPTIONS[this.format]
+      .flatMap((option) => {
+        const given = this.#given.get(option.name);
+        const value = given ?? option.standard;
+        return value === undefined ? [] : [`${option.name}=${printed(option, value, given !== undefined)}`];
+      })
+      .join(" ");
+  }
+
+  #accepts(name: string): boolean {
+    return this.#find(name) !== undefined;
+  }
+
+  #find(name: string): CreationOption | undefined {
+    return CREATION_OPTIONS[this.format].find((option) => option.name === name);
+  }
+
+  #read<Type extends "boolean" | "number">(
+    name: string,
+    type: Type,
+  ): (Type extends "boolean" ? boolean : number) | undefined {
+    const text = this.#given.get(name);
+    const option = this.#find(name);
+    if (text === undefined || option === undefined) return undefined;
+    const value = readValue(option, text);
+    if (typeof value !== type) throw new Error(`the option '${name}' is no ${type}`);
+    return value as Type extends "boolean" ? boolean : number;
+  }
+}
+
+/** The lines of `-o help`, alphabetical as in qemu-img. */
+export function creationOptionsHelp(format: string, withFileOptions: boolean): string {
+  if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
+  const placeholders = { string: "<str>", switch: "<bool (on/off)>", size: "<size>", number: "<num>" };
+  const lines = CREATION_OPTIONS[format]
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, kind, help }) => `  ${`${name}=${placeholders[kind]}`.padEnd(22)} - ${help}\n`);
+  return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines.join("")}`;
+}
+
+function readValue(option: CreationOption, text: string): string | number | boolean {
+  switch (option.kind) {
+    case "string":
+      return text;
+    case "switch":
+      return parseSwitch(option.name, text);
+    case "number":
+      return readNumber(option.name, text);
+    case "size":
+      return readSize(option.name, text);
+  }
+}
+
+function readNumber(name: string, text: string): number {
+  if (!/^\s*\+?(0[xX][0-9a-fA-F]+|\d+)$/.test(text)) {
+    throw new CommandError(`Parameter '${name}' expects a number`);
+  }
+  return exactNumber(name, BigInt(text.replace("+", "").trim()));
+}
+
+function readSize(name: string, text: string): number {
+  const size = parseSize(text);
+  if (size === "out-of-range")
+    throw new CommandError(`Value '${text}' is out of range for parameter '${name}'`);
+  if (size === "invalid") {
+    throw new CommandError(
+      `Parameter '${name}' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)`,
+    );
+  }
+  return exactNumber(name, size);
+}
+
+function printed(option: CreationOption, value: string, given: boolean): string {
+  if (option.kind === "string") return escapeValue(value);
+  if (given && (option.kind === "size" || option.kind === "number")) return String(readValue(option, value));
+  return value;
+}

@@ -1,0 +1,106 @@
+/** The options that `-o` takes for a new image, per format, in the order in which qemu-img prints them. */
+
+export interface CreationOption {
+  readonly name: string;
+  readonly kind: "string" | "switch" | "size" | "number";
+  /** Printed when the option is not given; options without a default are then not printed. */
+  readonly standard?: string;
+  readonly help: string;
+  /** Why it is refused, for options that are known and not supported. */
+  readonly unsupported?: string;
+}
+
+export type CreatableFormat = "qcow2" | "raw";
+
+const NO_ENCRYPTION = "Encryption is not supported yet";
+
+const SIZE: CreationOption = { name: "size", kind: "size", help: "virtual size of the disk" };
+
+/** Options of the file that holds the image, whatever its format. */
+const FILE_OPTIONS: readonly CreationOption[] = [
+  {
+    name: "nocow",
+    kind: "switch",
+    help: "no copy-on-write in btrfs (not supported)",
+    unsupported: "Setting nocow is not supported",
+  },
+  {
+    name: "extent_size_hint",
+    kind: "size",
+    help: "extent size hint for the file (not supported)",
+    unsupported: "Setting an extent size hint is not supported",
+  },
+];
+
+const encryption = (name: string, kind: CreationOption["kind"] = "string"): CreationOption => ({
+  name,
+  kind,
+  help: "encryption (not supported yet)",
+  unsupported: NO_ENCRYPTION,
+});
+
+export const CREATION_OPTIONS: Readonly<Record<CreatableFormat, readonly CreationOption[]>> = {
+  qcow2: [
+    encryption("encryption", "switch"),
+    encryption("encrypt.format"),
+    encryption("encrypt.key-secret"),
+    encryption("encrypt.cipher-alg"),
+    encryption("encrypt.cipher-mode"),
+    encryption("encrypt.ivgen-alg"),
+    encryption("encrypt.ivgen-hash-alg"),
+    encryption("encrypt.hash-alg"),
+    encryption("encrypt.iter-time", "number"),
+    {
+      name: "cluster_size",
+      kind: "size",
+      standard: "65536",
+      help: "unit of allocation, a power of two from 512 to 2M",
+    },
+    { name: "extended_l2", kind: "switch", standard: "off", help: "32 subclusters in each cluster" },
+    { name: "preallocation", kind: "string", help: "off, metadata, falloc or full" },
+    { name: "compression_type", kind: "string", standard: "zlib", help: "zlib or zstd" },
+    SIZE,
+    { name: "compat", kind: "string", help: "version of the format: 0.10 (v2) or 1.1 (v3)" },
+    { name: "backing_file", kind: "string", help: "file whose content shows where nothing was written" },
+    { name: "backing_fmt", kind: "string", help: "format of the backing file" },
+    { name: "data_file", kind: "string", help: "separate file for the guest's data" },
+    { name: "data_file_raw", kind: "switch", help: "keep the data file readable as a raw image" },
+    { name: "lazy_refcounts", kind: "switch", standard: "off", help: "postpone updates of refcounts" },
+    {
+      name: "refcount_bits",
+      kind: "number",
+      standard: "16",
+      help: "width of a refcount, a power of two from 1 to 64",
+    },
+    ...FILE_OPTIONS,
+  ],
+  raw: [SIZE, { name: "preallocation", kind: "string", help: "off, falloc or full" }, ...FILE_OPTIONS],
+};
+
+/** Formats of QEMU that this command knows by name and cannot write. */
+const OTHER_FORMATS: readonly string[] = [
+  "luks",
+  "parallels",
+  "qcow",
+  "qed",
+  "vdi",
+  "vhdx",
+  "vmdk",
+  "vpc",
+  "bochs",
+  "cloop",
+  "dmg",
+  "vvfat",
+];
+
+/** True for a format that `create` and `convert` can write. */
+export function isCreatableFormat(format: string): format is CreatableFormat {
+  return Object.hasOwn(CREATION_OPTIONS, format);
+}
+
+/** Why a format cannot be written, in one sentence. */
+export function refusedFormat(format: string): string {
+  if (OTHER_FORMATS.includes(format))
+    return `Writing the format '${format}' is not supported (use qcow2 or raw)`;
+  return `Unknown file format '${format}'`;
+}

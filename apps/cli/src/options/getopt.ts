@@ -1,0 +1,126 @@
+/**
+ * Command-line options as `getopt_long` reads them, which is what scripts written for qemu-img rely on: short
+ * options in groups (`-pq`), values attached (`-ofoo`, `--output=json`) or separate, long names cut short where
+ * that is unambiguous (`--backing`), options after operands, `--` before operands that begin with a dash.
+ * `util.parseArgs` cannot express the abbreviations, and decides by itself whether `-f -x` has a value.
+ */
+import { UsageError } from "../errors/command-errors.ts";
+
+export interface OptionSpec {
+  /** One character, without the dash. */
+  readonly short?: string;
+  /** Without the dashes. */
+  readonly long?: string;
+  /** The name of the value in the help; options without it take no value. */
+  readonly value?: string;
+  /** One line for the help. */
+  readonly help: string;
+}
+
+/** A command's options by the name that its code uses. */
+export type OptionTable = Readonly<Record<string, OptionSpec>>;
+
+export const HELP_OPTION: OptionSpec = { short: "h", long: "help", help: "print this help and exit" };
+
+export interface ParsedArguments<Table extends OptionTable = OptionTable> {
+  /** What is not an option, in order. */
+  readonly operands: readonly string[];
+  has(name: keyof Table): boolean;
+  /** The value of an option; of the last one if it is repeated. */
+  value(name: keyof Table): string | undefined;
+  /** The values of a repeated option, in order. */
+  values(name: keyof Table): readonly string[];
+}
+
+/** What a scan returns: either everything was understood, or `--help` was met first. */
+export type ScanResult<Table extends OptionTable> =
+  | { readonly kind: "arguments"; readonly parsed: ParsedArguments<Table> }
+  | { readonly kind: "help" };
+
+/** @throws UsageError for an unknown or ambiguous option, and for a missing or superfluous value. */
+export function getopt<Table extends OptionTable>(argv: readonly string[], table: Table): ScanResult<Table> {
+  const scan = new Scan(table);
+  for (let index = 0; index < argv.length; index++) {
+    const argument = argv[index]!;
+    if (argument === "--") {
+      scan.operands.push(...argv.slice(index + 1));
+      break;
+    }
+    const takeNext = (): string | undefined => argv[++index];
+    if (argument.startsWith("--")) scan.long(argument, takeNext);
+    else if (argument.startsWith("-") && argument.length > 1) scan.group(argument, takeNext);
+    else scan.operands.push(argument);
+    if (scan.helpWanted) return { kind: "help" };
+  }
+  return { kind: "arguments", parsed: scan.result() };
+}
+
+class Scan<Table extends OptionTable> {
+  readonly operands: string[] = [];
+  helpWanted = false;
+  readonly #found = new Map<keyof Table, string[]>();
+  readonly #entries: readonly (readonly [string | undefined, OptionSpec])[];
+
+  constructor(table: Table) {
+    this.#entries = [[undefined, HELP_OPTION], ...Object.entries(table)];
+  }
+
+  long(argument: string, takeNext: () => string | undefined): void {
+    const equals = argument.indexOf("=");
+    const name = argument.slice(2, equals < 0 ? undefined : equals);
+    const [key, spec] = this.#resolveLong(name, argument);
+    const attached = equals < 0 ? undefined : argument.slice(equals + 1);
+    if (spec.value === undefined) {
+      if (attached !== undefined) throw new UsageError(`option '--${spec.long}' doesn't allow an argument`);
+      this.#add(key, "");
+      return;
+    }
+    const value = attached ?? takeNext();
+    if (value === undefined) throw new UsageError(`option '--${spec.long}' requires an argument`);
+    this.#add(key, value);
+  }
+
+  group(argument: string, takeNext: () => string | undefined): void {
+    const letters = argument.slice(1);
+    for (let at = 0; at < letters.length && !this.helpWanted; at++) {
+      const letter = letters[at]!;
+      const entry = this.#entries.find(([, { short }]) => short === letter);
+      if (entry === undefined) throw new UsageError(`invalid option -- '${letter}'`);
+      const [key, spec] = entry;
+      if (spec.value === undefined) {
+        this.#add(key, "");
+        continue;
+      }
+      const rest = letters.slice(at + 1);
+      const value = rest === "" ? takeNext() : rest;
+      if (value === undefined) throw new UsageError(`option requires an argument -- '${letter}'`);
+      this.#add(key, value);
+      return;
+    }
+  }
+
+  result(): ParsedArguments<Table> {
+    const found = this.#found;
+    return {
+      operands: this.operands,
+      has: (name) => found.has(name),
+      value: (name) => found.get(name)?.at(-1),
+      values: (name) => found.get(name) ?? [],
+    };
+  }
+
+  #resolveLong(name: string, argument: string): readonly [string | undefined, OptionSpec] {
+    const exact = this.#entries.find(([, { long }]) => long === name);
+    if (exact !== undefined) return exact;
+    const candidates = this.#entries.filter(([, { long }]) => name !== "" && long?.startsWith(name));
+    if (candidates.length === 1) return candidates[0]!;
+    if (candidates.length === 0) throw new UsageError(`unrecognized option '${argument.split("=")[0]}'`);
+    const names = candidates.map(([, { long }]) => `'--${long}'`).join(" ");
+    throw new UsageError(`option '--${name}' is ambiguous; possibilities: ${names}`);
+  }
+
+  #add(key: string | undefined, value: string): void {
+    if (key === undefined) this.helpWanted = true;
+    else this.#found.set(key, [...(this.#found.get(key) ?? []), value]);
+  }
+}

@@ -1,0 +1,41 @@
+import { CommandError } from "../errors/command-errors.ts";
+import type { NamedValue } from "./option-list.ts";
+
+const PREFIX = "json:";
+
+/** The members of `json:{...}`, nested ones with dots: `file.filename`. @throws CommandError */
+export function parseJsonName(name: string): NamedValue[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(doubleQuoted(name.slice(PREFIX.length)));
+  } catch (cause) {
+    throw new CommandError(`Could not open '${name}': Could not parse the JSON options`, { cause });
+  }
+  if (!isObject(value)) {
+    throw new CommandError(`Could not open '${name}': The JSON options must be an object`);
+  }
+  return flatten(name, value, "");
+}
+
+function flatten(name: string, object: object, prefix: string): NamedValue[] {
+  return Object.entries(object).flatMap(([key, value]: [string, unknown]) => {
+    const path = prefix + key;
+    if (isObject(value)) return flatten(name, value, `${path}.`);
+    if (typeof value === "string") return [{ name: path, value }];
+    if (typeof value === "boolean") return [{ name: path, value: value ? "on" : "off" }];
+    if (typeof value === "number") return [{ name: path, value: String(value) }];
+    throw new CommandError(`Could not open '${name}': The value of '${path}' is not supported`);
+  });
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** QEMU's JSON also knows strings in single quotes. */
+function doubleQuoted(json: string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"|'((?:[^'\\]|\\.)*)'/g, (whole, single: string | undefined) => {
+    if (single === undefined) return whole;
+    return `"${single.replace(/\\'/g, "'").replace(/(?<!\\)"/g, '\\"')}"`;
+  });
+}

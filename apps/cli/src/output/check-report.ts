@@ -1,0 +1,58 @@
+import type { CheckResult } from "@qcow2/core";
+import { formatFixed } from "./decimal.ts";
+import { formatQemuJson } from "./qemu-json.ts";
+
+/** What `check` prints for people, newline included. */
+export function checkText(result: CheckResult): string {
+  return [findings(result), allocation(result), imageEnd(result)].join("");
+}
+
+/** What `check --output=json` prints; counts of zero are left out, except the errors of the check itself. */
+export function checkJson(result: CheckResult, image: { filename: string; format: string }): string {
+  const unlessZero = (count: number): number | undefined => (count === 0 ? undefined : count);
+  const json = formatQemuJson({
+    filename: image.filename,
+    format: image.format,
+    "check-errors": result.checkErrors,
+    "image-end-offset": unlessZero(result.imageEndOffset),
+    corruptions: unlessZero(result.corruptions),
+    leaks: unlessZero(result.leaks),
+    "total-clusters": unlessZero(result.totalClusters),
+    "allocated-clusters": unlessZero(result.allocatedClusters),
+    "fragmented-clusters": unlessZero(result.fragmentedClusters),
+    "compressed-clusters": unlessZero(result.compressedClusters),
+  });
+  return `${json}\n`;
+}
+
+function findings({ corruptions, leaks, checkErrors }: CheckResult): string {
+  if (corruptions === 0 && leaks === 0 && checkErrors === 0) return "No errors were found on the image.\n";
+  let text = "";
+  if (corruptions > 0) {
+    text +=
+      `\n${corruptions} errors were found on the image.\n` +
+      "Data may be corrupted, or further writes to the image may corrupt it.\n";
+  }
+  if (leaks > 0) {
+    text +=
+      `\n${leaks} leaked clusters were found on the image.\n` +
+      "This means waste of disk space, but no harm to data.\n";
+  }
+  if (checkErrors > 0) text += `\n${checkErrors} internal errors have occurred during the check.\n`;
+  return text;
+}
+
+function allocation(result: CheckResult): string {
+  const { totalClusters, allocatedClusters, fragmentedClusters, compressedClusters } = result;
+  if (totalClusters === 0 || allocatedClusters === 0) return "";
+  const percent = (part: number, whole: number): string => `${formatFixed((part * 100) / whole, 2)}%`;
+  return (
+    `${allocatedClusters}/${totalClusters} = ${percent(allocatedClusters, totalClusters)} allocated, ` +
+    `${percent(fragmentedClusters, allocatedClusters)} fragmented, ` +
+    `${percent(compressedClusters, allocatedClusters)} compressed clusters\n`
+  );
+}
+
+function imageEnd({ imageEndOffset }: CheckResult): string {
+  return imageEndOffset === 0 ? "" : `Image end offset: ${imageEndOffset}\n`;
+}

@@ -1,0 +1,135 @@
+/**
+ * Progress of long work, in one of three forms: a bar with rate and time left on a terminal; with -p and no
+ * terminal exactly what qemu-img prints; otherwise nothing, except on request (SIGUSR1).
+ */
+import type { SingleBar } from "cli-progress";
+import { formatFixed } from "./output/decimal.ts";
+import { humanSize } from "./output/human-size.ts";
+
+export interface Progress {
+  /** Bytes done of bytes to do. */
+  report(done: number, total: number): void;
+  /** Called once, whether the work succeeded or not. */
+  end(options: { readonly succeeded: boolean }): void;
+}
+
+export interface ProgressOptions {
+  /** -p */
+  readonly wanted: boolean;
+  /** -q */
+  readonly quiet: boolean;
+  /** Percent between two lines of qemu-img's form. */
+  readonly stepPercent: number;
+  /** Show a bar on a terminal even without -p. */
+  readonly barByDefault: boolean;
+}
+
+export async function startProgress(options: ProgressOptions): Promise<Progress> {
+  const { wanted, quiet } = options;
+  if (quiet || !(wanted || options.barByDefault)) return new OnRequest();
+  // The bar goes to stderr, so that it stays out of redirected results.
+  const onTerminal = process.stderr.isTTY === true && (!wanted || process.stdout.isTTY === true);
+  if (!onTerminal) return wanted ? new PercentLine(options.stepPercent) : new OnRequest();
+  const { default: cliProgress } = await import("cli-progress");
+  return new Bar((format) => new cliProgress.SingleBar(format), wanted ? 0 : BAR_DELAY_MS);
+}
+
+/** The part that is done in percent, in single precision as qemu-img counts. */
+function percentOf(done: number, total: number): number {
+  return Math.fround(total === 0 ? 100 : Math.min(100, (100 * done) / total));
+}
+
+function percentText(percent: number): string {
+  return `    (${formatFixed(percent, 2)}/100%)`;
+}
+
+/** qemu-img's own form: one line that is written over with carriage returns. */
+class PercentLine implements Progress {
+  readonly #step: number;
+  #last = 0;
+  #ended = false;
+
+  constructor(stepPercent: number) {
+    this.#step = stepPercent;
+    this.#print(0);
+  }
+
+  report(done: number, total: number): void {
+    const percent = percentOf(done, total);
+    if (this.#ended || percent === this.#last) return;
+    if (percent > this.#last + this.#step || percent === 100) this.#print(percent);
+  }
+
+  end({ succeeded }: { readonly succeeded: boolean }): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (succeeded && this.#last !== 100) this.#print(100);
+    process.stdout.write("\n");
+  }
+
+  #print(percent: number): void {
+    this.#last = percent;
+    process.stdout.write(`${percentText(percent)}\r`);
+  }
+}
+
+/** Nothing, until SIGUSR1 asks. */
+class OnRequest implements Progress {
+  #percent = 0;
+  readonly #print = (): void => {
+    process.stderr.write(`${percentText(this.#percent)}\n`);
+  };
+
+  constructor() {
+    if (process.platform !== "win32") process.on("SIGUSR1", this.#print);
+  }
+
+  report(done: number, total: number): void {
+    this.#percent = percentOf(done, total);
+  }
+
+  end(): void {
+    if (process.platform !== "win32") process.removeListener("SIGUSR1", this.#print);
+  }
+}
+
+/** Work that is over sooner needs no bar. */
+const BAR_DELAY_MS = 1000;
+
+class Bar implements Progress {
+  readonly #started = performance.now();
+  readonly #delayMs: number;
+  readonly #bar: SingleBar;
+  #shown = false;
+
+  constructor(create: (options: object) => SingleBar, delayMs: number) {
+    this.#delayMs = delayMs;
+    this.#bar = create({
+      format: "{bar} {percentage}% | {done} of {all} | {rate}/s | {eta_formatted} left",
+      barCompleteChar: "█",
+      barIncompleteChar: "░",
+      hideCursor: true,
+      stream: process.stderr,
+      fps: 5,
+    });
+  }
+
+  report(done: number, total: number): void {
+    const seconds = (performance.now() - this.#started) / 1000;
+    if (total === 0 || seconds * 1000 < this.#delayMs) return;
+    const rate = humanSize(seconds > 0 ? Math.round(done / seconds) : 0);
+    const texts = { done: humanSize(done), all: humanSize(total), rate };
+    if (this.#shown) {
+      this.#bar.update(done, texts);
+      return;
+    }
+    this.#shown = true;
+    this.#bar.start(total, done, texts);
+  }
+
+  end({ succeeded }: { readonly succeeded: boolean }): void {
+    if (!this.#shown) return;
+    if (succeeded) this.#bar.update(this.#bar.getTotal());
+    this.#bar.stop();
+  }
+}
