@@ -40,6 +40,11 @@ export async function checkSnapshots(
     const entries = walkSnapshotTable(storage, header.snapshotsOffset, header.snapshotCount, "zeroes");
     for await (const { entry, end } of entries) {
       byteLength = end;
+      if (header.version >= 3 && entry.diskSize === undefined) {
+        report.add("corruption", "snapshot-table", () => ({
+          message: `${describe(entry)} does not record its disk size, which version 3 demands`,
+        }));
+      }
       if (entry.l1Size === 0 && isAligned(entry, geometry.clusterSize)) continue;
       const problem = problemOf(entry, geometry.clusterSize);
       if (problem === undefined) addTable(tables, entry);
