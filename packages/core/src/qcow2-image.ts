@@ -3,6 +3,8 @@ import type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
 import { assertDiskRange } from "./disk/disk-range.ts";
 import { Epochs } from "./engine/async-lock.ts";
 import { beginWriting } from "./engine/begin-writing.ts";
+import { checkImage } from "./engine/check/check-image.ts";
+import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
 import { CompressedWriter } from "./engine/compressed-writer.ts";
 import { createImage } from "./engine/create-image.ts";
 import type { CreateOptions } from "./engine/create-options.ts";
@@ -105,6 +107,16 @@ export class Qcow2Image implements WritableDisk {
       { reader, dataStorage, backing, virtualSize: this.size, looksPreallocated: answer },
       range,
     );
+  }
+
+  /**
+   * Checks the image's metadata: every refcount against every reference, flags, offsets and overlaps. Reads only; an
+   * image that is open for writing is flushed first.
+   */
+  async check(options: CheckOptions = {}): Promise<CheckResult> {
+    this.#assertOpen();
+    await this.#writer?.commit.flush();
+    return checkImage(this.#image, options);
   }
 
   /**
