@@ -115,7 +115,7 @@ function headerOf(
     size: BigInt(plan.size),
     cryptMethod: 0,
     l1Size: plan.l1Entries,
-    l1TableOffset: BigInt(plan.l1Table.first * geometry.clusterSize),
+    l1TableOffset: BigInt(plan.l1Table.count === 0 ? 0 : plan.l1Table.first * geometry.clusterSize),
     refcountTableOffset: BigInt(plan.refcountTable.first * geometry.clusterSize),
     refcountTableClusters: plan.refcountTable.count,
     snapshotCount: 0,

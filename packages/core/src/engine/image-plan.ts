@@ -33,6 +33,7 @@ export interface ImagePlan {
   readonly size: number;
   readonly refcountTable: ClusterArea;
   readonly refcountBlocks: ClusterArea;
+  /** Empty for a disk of 0 bytes. */
   readonly l1Table: ClusterArea;
   /** Entries of the L1 table. */
   readonly l1Entries: number;
@@ -141,7 +142,7 @@ export function planImage(
   const l1Entries = l1EntriesFor(geometry, size);
   if (size > MAX_VIRTUAL_SIZE || l1Entries * L1_ENTRY_BYTES > MAX_L1_BYTES) refuseSize();
   const preallocates = options.preallocation !== "off";
-  const l1Clusters = Math.max(1, Math.ceil((l1Entries * L1_ENTRY_BYTES) / clusterSize));
+  const l1Clusters = Math.ceil((l1Entries * L1_ENTRY_BYTES) / clusterSize);
   const l2Clusters = preallocates ? l1Entries : 0;
   const dataClusters = preallocates && !hasDataFile ? Math.ceil(size / clusterSize) : 0;
   const others = 1 + l1Clusters + l2Clusters + dataClusters;
