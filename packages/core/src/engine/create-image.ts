@@ -45,9 +45,10 @@ export async function createImage(options: CreateOptions): Promise<void> {
   const { clusterSize } = checked.geometry;
   await storage.truncate(0);
   await storage.truncate(plan.totalClusters * clusterSize);
+  // A block device keeps what it held: nothing there may be taken for a header, or for part of a table.
+  await storage.write(0, new Uint8Array(clusterSize));
   await writeRefcounts(storage, checked, plan);
-  if (plan.l2Tables.count > 0)
-    await writePreallocatedTables(storage, checked, plan, options.dataFile !== undefined);
+  await writeTables(storage, checked, plan, options.dataFile !== undefined);
   await reserveData(options, checked, plan);
   await storage.write(0, header);
 }
@@ -152,8 +153,8 @@ async function writeRefcounts(
   await storage.write(plan.refcountTable.first * clusterSize, table);
 }
 
-/** L1 and L2 tables in which every guest cluster has its host cluster, in guest order. */
-async function writePreallocatedTables(
+/** The L1 table: empty, or with L2 tables in which every guest cluster has its host cluster, in guest order. */
+async function writeTables(
   storage: Storage,
   checked: CheckedImageOptions,
   plan: ImagePlan,
@@ -164,7 +165,7 @@ async function writePreallocatedTables(
   const guestClusters = Math.ceil(plan.size / clusterSize);
   const firstData = hasDataFile ? 0 : plan.data.first;
   const l1 = new Uint8Array(plan.l1Table.count * clusterSize);
-  for (let table = 0; table < plan.l1Entries; table++) {
+  for (let table = 0; table < plan.l2Tables.count; table++) {
     const l2 = new Uint8Array(clusterSize);
     const count = Math.min(l2Entries, guestClusters - table * l2Entries);
     for (let index = 0; index < count; index++) {
