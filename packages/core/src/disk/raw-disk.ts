@@ -99,9 +99,7 @@ export class RawDisk implements WritableDisk {
     if (offset >= fileSize) return { ...base, length: end - offset, kind: "zero", stored: false };
     const found = (await this.storage.extentAt?.(offset)) ?? { kind: "data", length: fileSize - offset };
     const isData = found.kind === "data";
-    let length = Math.min(found.length, end - offset);
-    // The last sector may be longer than the file; it belongs to whatever the file's last byte belongs to.
-    if (offset + length === fileSize && fileSize < end && end - fileSize < SECTOR_SIZE) length = end - offset;
+    const length = Math.min(found.length, end - offset);
     return { ...base, length, kind: isData ? "data" : "zero", stored: isData };
   }
 
