@@ -148,11 +148,11 @@ export function encodeHeader(header: Header): Uint8Array {
   view.setBigUint64(88, header.autoclearFeatures);
   view.setUint32(96, header.refcountOrder);
   view.setUint32(100, header.headerLength);
-  if (length > HEADER_V3_MIN_BYTES) view.setUint8(104, header.compressionType);
-  bytes.set(
-    header.unknownFields.subarray(0, Math.max(0, length - HEADER_V3_MIN_BYTES - 1)),
-    HEADER_V3_MIN_BYTES + 1,
-  );
+  if (length > HEADER_V3_MIN_BYTES) {
+    view.setUint8(104, header.compressionType);
+    const unknownAt = HEADER_V3_MIN_BYTES + 1;
+    bytes.set(header.unknownFields.subarray(0, length - unknownAt), unknownAt);
+  }
   return bytes;
 }
 

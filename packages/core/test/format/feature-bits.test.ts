@@ -1,0 +1,29 @@
+import { describe, expect, it } from "vitest";
+import {
+  FEATURE_TYPE_AUTOCLEAR,
+  FEATURE_TYPE_COMPATIBLE,
+  FEATURE_TYPE_INCOMPATIBLE,
+  featureNames,
+  knownFeatureMask,
+} from "../../src/format/feature-bits.ts";
+
+describe("feature bits", () => {
+  it("known to this library are those of the specification", () => {
+    expect(knownFeatureMask(FEATURE_TYPE_INCOMPATIBLE)).toBe(0b11111n);
+    expect(knownFeatureMask(FEATURE_TYPE_COMPATIBLE)).toBe(0b1n);
+    expect(knownFeatureMask(FEATURE_TYPE_AUTOCLEAR)).toBe(0b11n);
+  });
+
+  it("are named by the image first, then by this library, then by number", () => {
+    const table = [
+      { type: FEATURE_TYPE_INCOMPATIBLE, bit: 63, name: "quantum clusters" },
+      { type: FEATURE_TYPE_COMPATIBLE, bit: 5, name: "another kind" },
+    ];
+    expect(featureNames(FEATURE_TYPE_INCOMPATIBLE, (1n << 63n) | (1n << 5n) | 1n, table)).toEqual([
+      "dirty bit",
+      "unknown feature bit 5",
+      "quantum clusters",
+    ]);
+    expect(featureNames(FEATURE_TYPE_INCOMPATIBLE, 0n, table)).toEqual([]);
+  });
+});
