@@ -118,7 +118,8 @@ async function unpack(prefix, release) {
     if (!existsSync(join(partial, "usr/bin/qemu-img"))) return "the packages hold no qemu-img";
     // Only what the tools need at run time: programs and libraries.
     for (const entry of readdirSync(partial)) {
-      if (!["usr", "lib", "lib64"].includes(entry)) rmSync(join(partial, entry), { recursive: true, force: true });
+      if (!["usr", "lib", "lib64"].includes(entry))
+        rmSync(join(partial, entry), { recursive: true, force: true });
     }
     for (const entry of ["share", "include", "src", "games"]) {
       rmSync(join(partial, "usr", entry), { recursive: true, force: true });
