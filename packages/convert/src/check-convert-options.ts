@@ -1,4 +1,4 @@
-import { type Disk, Qcow2Error, type WritableDisk } from "@qcow2/core";
+import { type Disk, Qcow2Error, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { type BytePrimitives, portablePrimitives } from "./byte-primitives.ts";
 import type { ConvertOptions, TargetBacking } from "./convert-options.ts";
 import type { SharedBacking } from "./copy-plan.ts";
@@ -7,6 +7,8 @@ const DEFAULT_PARALLEL = 8;
 const DEFAULT_CHUNK_BYTES = 2 * 2 ** 20;
 const DEFAULT_SPARSE_BYTES = 4096;
 const SECTOR_SIZE = 512;
+/** Subclusters in a cluster (specification: "Extended L2 Entries"). */
+const SUBCLUSTERS_PER_CLUSTER = 32;
 
 /** The options of a copy, complete and consistent. */
 export interface CheckedOptions {
@@ -15,7 +17,8 @@ export interface CheckedOptions {
   readonly targetIsZero: boolean;
   readonly compress: boolean;
   readonly sparseBytes: number;
-  readonly clusterSize: number;
+  /** What the target allocates at once: a compressed cluster, a cluster or subcluster, or a sector. A power of two. */
+  readonly unitBytes: number;
   readonly chunkBytes: number;
   readonly parallel: number;
   readonly outOfOrder: boolean;
@@ -30,13 +33,14 @@ export interface CheckedOptions {
  */
 export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
   const { source, target, compress = false, sparseBytes = DEFAULT_SPARSE_BYTES } = options;
-  const clusterSize = options.clusterSize ?? SECTOR_SIZE;
+  const { clusterSize, subclusterSize } = clustersOf(options);
   const parallel = options.parallel ?? DEFAULT_PARALLEL;
   requireInteger("parallel", parallel, 1);
   requireInteger("sparseBytes", sparseBytes, 0);
   requireMultiple("sparseBytes", sparseBytes, SECTOR_SIZE);
-  requireInteger("clusterSize", clusterSize, SECTOR_SIZE);
-  requireMultiple("clusterSize", clusterSize, SECTOR_SIZE);
+  if (clusterSize < SECTOR_SIZE || !Number.isInteger(Math.log2(clusterSize))) {
+    throw new RangeError(`clusterSize must be a power of two of at least 512, not ${clusterSize}`);
+  }
   const chunkBytes = Math.ceil((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) / clusterSize) * clusterSize;
   requireInteger("chunkBytes", chunkBytes, SECTOR_SIZE);
   if (target.size < source.size) {
@@ -46,7 +50,7 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
       size: target.size,
     });
   }
-  if (compress) requireCompression(options);
+  if (compress) requireCompression(target, options.clusterSize);
   if (options.targetIsZero && options.targetBacking !== undefined) {
     throw new Qcow2Error("invalid-option", "A target with a backing file does not read as zeroes", {
       option: "targetIsZero",
@@ -58,7 +62,7 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
     targetIsZero: options.targetIsZero,
     compress,
     sparseBytes,
-    clusterSize,
+    unitBytes: compress ? clusterSize : subclusterSize,
     chunkBytes,
     parallel,
     outOfOrder: options.outOfOrder ?? false,
@@ -68,13 +72,28 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
   };
 }
 
-function requireCompression({ target, clusterSize }: ConvertOptions): void {
+/** Sizes of the target's clusters; sectors where there are none. */
+function clustersOf({ target, clusterSize }: ConvertOptions): {
+  readonly clusterSize: number;
+  readonly subclusterSize: number;
+} {
+  if (!(target instanceof Qcow2Image)) {
+    return { clusterSize: clusterSize ?? SECTOR_SIZE, subclusterSize: clusterSize ?? SECTOR_SIZE };
+  }
+  const info = target.info();
+  const perCluster = info.extendedL2 ? SUBCLUSTERS_PER_CLUSTER : 1;
+  return { clusterSize: info.clusterSize, subclusterSize: info.clusterSize / perCluster };
+}
+
+function requireCompression(target: WritableDisk, clusterSize: number | undefined): void {
   if (target.writeCompressed === undefined) {
     throw new Qcow2Error("unsupported", "Compression not supported for this file format", {
       operation: "write compressed",
     });
   }
-  if (clusterSize === undefined) throw new TypeError("compress needs the target's clusterSize");
+  if (clusterSize === undefined && !(target instanceof Qcow2Image)) {
+    throw new TypeError("compress needs the target's clusterSize");
+  }
 }
 
 function sharedBacking(source: Disk, backing: TargetBacking): SharedBacking {

@@ -43,16 +43,16 @@ export class ChunkWriter {
   }
 
   #runsOf(offset: number, chunk: Uint8Array): readonly Run[] {
-    const { sparseBytes, primitives } = this.#checked;
+    const { sparseBytes, unitBytes, primitives } = this.#checked;
     if (sparseBytes === 0) return [{ start: 0, end: chunk.length, isData: true }];
-    return detectZeroes(chunk, offset, { sparseBytes, isZero: primitives.isZero });
+    return detectZeroes(chunk, offset, { sparseBytes, unitBytes, isZero: primitives.isZero });
   }
 
   #clustersOf(chunk: Uint8Array): readonly Run[] {
-    const { sparseBytes, clusterSize, primitives } = this.#checked;
+    const { sparseBytes, unitBytes, primitives } = this.#checked;
     const runs: Run[] = [];
-    for (let start = 0; start < chunk.length; start += clusterSize) {
-      const end = Math.min(chunk.length, start + clusterSize);
+    for (let start = 0; start < chunk.length; start += unitBytes) {
+      const end = Math.min(chunk.length, start + unitBytes);
       runs.push({ start, end, isData: sparseBytes === 0 || !primitives.isZero(chunk, start, end) });
     }
     return runs;

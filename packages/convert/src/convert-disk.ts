@@ -95,11 +95,11 @@ class DiskCopy {
 
   /** The items of the copy in the order of the disk, as the source's map makes them known. */
   async *#plan(): AsyncGenerator<readonly CopyItem[], void, undefined> {
-    const { source, chunkBytes, compress, clusterSize, sparseBytes, targetIsZero, backing } = this.#checked;
+    const { source, chunkBytes, unitBytes, sparseBytes, targetIsZero, backing } = this.#checked;
     const plan = new CopyPlan({
       size: source.size,
       chunkBytes,
-      wholeClusters: compress ? clusterSize : undefined,
+      unitBytes,
       writeEverything: sparseBytes === 0,
       targetIsZero,
       backing,

@@ -24,14 +24,14 @@ export interface ConvertOptions {
   readonly target: WritableDisk;
   /** True if the whole target reads as zeroes: a new image or file without a backing file. */
   readonly targetIsZero: boolean;
-  /** Write compressed clusters; needs `clusterSize` and a target that can. */
+  /** Write compressed clusters; needs a target that can, and its `clusterSize`. */
   readonly compress?: boolean | undefined;
   /**
    * Zeroes in data become holes if this many bytes or more lie together: a multiple of 512. Default 4096.
    * 0 looks for none and writes everything, the source's holes too.
    */
   readonly sparseBytes?: number | undefined;
-  /** Bytes of a cluster of the target. Default: none. */
+  /** Bytes of a cluster of the target, a power of two. Default: that of a `Qcow2Image`; for other targets none. */
   readonly clusterSize?: number | undefined;
   /** Excludes `targetIsZero`. */
   readonly targetBacking?: TargetBacking | undefined;

@@ -1,6 +1,6 @@
 /**
  * Planning a copy: from what the source's map says to the operations that have to be done, without any I/O.
- * Extents are classified, joined, made to respect whole clusters where compression needs that, and split into
+ * Extents are classified, joined, moved to the boundaries of the target's clusters, and split into
  * chunks; what needs no work never leaves the plan.
  */
 import type { Extent } from "@qcow2/core";
@@ -32,10 +32,13 @@ export interface SharedBacking {
 export interface CopyPlanOptions {
   /** Bytes to copy: the source's virtual size. */
   readonly size: number;
-  /** Longest "copy" or "fill"; items never cross a multiple of it. A multiple of `wholeClusters`. */
+  /** Longest "copy" or "fill"; items never cross a multiple of it. A multiple of `unitBytes`. */
   readonly chunkBytes: number;
-  /** Bytes of a target cluster if only whole clusters can be written, as with compression. */
-  readonly wholeClusters?: number | undefined;
+  /**
+   * What the target allocates at once. Units that are not all of a kind are copied as a whole: with compression
+   * they have to be, and otherwise the target would have to fill up what is missing by itself.
+   */
+  readonly unitBytes: number;
   /** True if everything is to be written, zeroes too. */
   readonly writeEverything: boolean;
   /** True if the target reads as zeroes already. */
@@ -54,21 +57,16 @@ const MAX_ZERO_BYTES = 2 ** 30;
 export class CopyPlan {
   readonly #options: CopyPlanOptions;
   readonly #chunks: ChunkSplitter;
-  readonly #pieces: Sink;
-  readonly #aligner: ClusterAligner | undefined;
+  readonly #pieces: UnitAligner;
   #items: CopyItem[] = [];
   #position = 0;
 
   constructor(options: CopyPlanOptions) {
     this.#options = options;
     this.#chunks = new ChunkSplitter(options.chunkBytes, (item) => this.#items.push(item));
-    const toChunks: Sink = (kind, offset, length) => this.#chunks.push(kind, offset, length);
-    if (options.wholeClusters === undefined) this.#pieces = toChunks;
-    else {
-      const aligner = new ClusterAligner(options.wholeClusters, options.size, toChunks);
-      this.#aligner = aligner;
-      this.#pieces = (kind, offset, length) => aligner.push(kind, offset, length);
-    }
+    this.#pieces = new UnitAligner(options.unitBytes, options.size, (kind, offset, length) =>
+      this.#chunks.push(kind, offset, length),
+    );
   }
 
   /** The items that are complete now that `extent` is known. */
@@ -86,7 +84,7 @@ export class CopyPlan {
     if (this.#position !== this.#options.size) {
       throw new Error(`the source's map ends at ${this.#position} instead of ${this.#options.size}`);
     }
-    this.#aligner?.end();
+    this.#pieces.end();
     this.#chunks.end();
     return this.#takeItems();
   }
@@ -100,12 +98,12 @@ export class CopyPlan {
   #classify(extent: Extent): void {
     const { backing } = this.#options;
     if (backing === undefined) {
-      this.#pieces(this.#kindOf(extent), extent.offset, extent.length);
+      this.#pieces.push(this.#kindOf(extent), extent.offset, extent.length);
       return;
     }
     for (let { offset, length } = extent; length > 0; ) {
       const count = Math.min(length, distanceToNext([backing.sourceSize, backing.targetSize], offset));
-      this.#pieces(this.#kindAbove(backing, extent, offset), offset, count);
+      this.#pieces.push(this.#kindAbove(backing, extent, offset), offset, count);
       offset += count;
       length -= count;
     }
@@ -131,23 +129,23 @@ function distanceToNext(limits: readonly number[], offset: number): number {
   return distance;
 }
 
-/** Moves boundaries to clusters: one that is not all of a kind is copied, so that it is written as a whole. */
-class ClusterAligner {
-  readonly #clusterSize: number;
+/** Moves boundaries to those of units: one that is not all of a kind is copied, so that it is written as a whole. */
+class UnitAligner {
+  readonly #unitBytes: number;
   readonly #diskSize: number;
   readonly #sink: Sink;
   #kind: Kind = "keep";
   #start = 0;
   #end = 0;
 
-  constructor(clusterSize: number, diskSize: number, sink: Sink) {
-    this.#clusterSize = clusterSize;
+  constructor(unitBytes: number, diskSize: number, sink: Sink) {
+    this.#unitBytes = unitBytes;
     this.#diskSize = diskSize;
     this.#sink = sink;
   }
 
   push(kind: Kind, offset: number, length: number): void {
-    // A run that began is complete only where another kind begins: its last cluster may be shared.
+    // A run that began is complete only where another kind begins: its last unit may be shared.
     if (kind !== this.#kind) {
       this.end();
       this.#kind = kind;
@@ -157,15 +155,15 @@ class ClusterAligner {
   }
 
   end(): void {
-    const { clusterSize, start, end } = {
-      clusterSize: this.#clusterSize,
+    const { unitBytes, start, end } = {
+      unitBytes: this.#unitBytes,
       start: this.#start,
       end: this.#end,
     };
     this.#start = end;
     if (start === end) return;
-    const firstWhole = Math.ceil(start / clusterSize) * clusterSize;
-    const endWhole = end === this.#diskSize ? end : Math.floor(end / clusterSize) * clusterSize;
+    const firstWhole = Math.ceil(start / unitBytes) * unitBytes;
+    const endWhole = end === this.#diskSize ? end : Math.floor(end / unitBytes) * unitBytes;
     if (this.#kind === "copy" || firstWhole >= endWhole) {
       this.#sink("copy", start, end - start);
       return;

@@ -11,16 +11,18 @@ export interface Run {
 export interface ZeroDetection {
   /** Zeroes shorter than this that follow data are written with it. Bytes, a positive multiple of 512. */
   readonly sparseBytes: number;
+  /** What the target allocates at once, a power of two: less than that is never skipped. */
+  readonly unitBytes: number;
   readonly isZero: BytePrimitives["isZero"];
 }
 
 /**
  * Divides `bytes`, which belong at guest `offset`, into runs to write and runs to skip. Boundaries lie on multiples
- * (counted on the disk, not in the buffer) of the largest power of two within `sparseBytes`, so that a hole never
- * makes the target read, modify and write a block; a block is skipped only if all of it is zero.
+ * (counted on the disk, not in the buffer) of a unit and of the largest power of two within `sparseBytes`, so that a
+ * hole never makes the target read, modify and write a block; a block is skipped only if all of it is zero.
  */
 export function detectZeroes(bytes: Uint8Array, offset: number, detection: ZeroDetection): Run[] {
-  const alignment = powerOfTwoWithin(detection.sparseBytes);
+  const alignment = Math.max(detection.unitBytes, powerOfTwoWithin(detection.sparseBytes));
   const runs: Run[] = [];
   for (let start = 0; start < bytes.length; ) {
     const run = nextRun(bytes, offset, start, alignment, detection.isZero);

@@ -21,6 +21,7 @@ function plan(parts: readonly Part[], options: Partial<CopyPlanOptions> = {}): C
   const copyPlan = new CopyPlan({
     size,
     chunkBytes: 64 * K,
+    unitBytes: 512,
     writeEverything: false,
     targetIsZero: false,
     ...options,
@@ -43,6 +44,7 @@ describe("the plan of a copy", () => {
     const copyPlan = new CopyPlan({
       size: 200 * K,
       chunkBytes: 64 * K,
+      unitBytes: 512,
       writeEverything: false,
       targetIsZero: true,
     });
@@ -65,7 +67,7 @@ describe("the plan of a copy", () => {
 
   it("copies clusters that are only partly zero as a whole", () => {
     const parts = [zero(10 * K), data(2 * K), zero(12 * K), zero(10 * K)];
-    expect(plan(parts, { wholeClusters: 8 * K })).toEqual([
+    expect(plan(parts, { unitBytes: 8 * K })).toEqual([
       { kind: "zero", offset: 0, length: 8 * K },
       { kind: "copy", offset: 8 * K, length: 8 * K },
       { kind: "zero", offset: 16 * K, length: 18 * K },
@@ -86,7 +88,13 @@ describe("the plan of a copy", () => {
   });
 
   it("refuses a map with gaps, overlaps or a missing end", () => {
-    const options = { size: 8 * K, chunkBytes: 4 * K, writeEverything: false, targetIsZero: true };
+    const options = {
+      size: 8 * K,
+      chunkBytes: 4 * K,
+      unitBytes: 512,
+      writeEverything: false,
+      targetIsZero: true,
+    };
     const [first, second] = extentsOf([data(4 * K), data(4 * K)]);
     expect(() => new CopyPlan(options).push(second!)).toThrow("map");
     const twice = new CopyPlan(options);
@@ -106,14 +114,14 @@ describe("the plan of a copy", () => {
     );
     const options = fc.record({
       chunkBytes: fc.constantFrom(4 * K, 16 * K),
-      wholeClusters: fc.constantFrom(undefined, 512, 2 * K, 4 * K),
+      unitBytes: fc.constantFrom(512, 2 * K, 4 * K),
       writeEverything: fc.boolean(),
       targetIsZero: fc.boolean(),
     });
     fc.assert(
       fc.property(parts, options, (drawn, drawnOptions) => {
         const items = plan(drawn, drawnOptions);
-        const { wholeClusters, chunkBytes, writeEverything, targetIsZero } = drawnOptions;
+        const { unitBytes, chunkBytes, writeEverything, targetIsZero } = drawnOptions;
         const size = drawn.reduce((sum, part) => sum + part.length, 0);
         const kinds = new Array<string>(size / 512).fill("keep");
         let last = 0;
@@ -122,14 +130,13 @@ describe("the plan of a copy", () => {
           last = offset + length;
           if (kind !== "zero")
             expect(Math.floor((last - 1) / chunkBytes)).toBe(Math.floor(offset / chunkBytes));
-          if (wholeClusters !== undefined && kind === "copy") expect(offset % wholeClusters).toBe(0);
-          if (wholeClusters !== undefined && kind === "copy" && last < size)
-            expect(last % wholeClusters).toBe(0);
+          if (kind === "copy") expect(offset % unitBytes).toBe(0);
+          if (kind === "copy" && last < size) expect(last % unitBytes).toBe(0);
           kinds.fill(kind, offset / 512, last / 512);
         }
         const zeroKind = writeEverything ? "fill" : targetIsZero ? "keep" : "zero";
         for (const { kind, offset, length } of extentsOf(drawn)) {
-          const expected = kind === "data" ? ["copy"] : wholeClusters ? [zeroKind, "copy"] : [zeroKind];
+          const expected = kind === "data" ? ["copy"] : unitBytes > 512 ? [zeroKind, "copy"] : [zeroKind];
           for (const actual of kinds.slice(offset / 512, (offset + length) / 512))
             expect(expected).toContain(actual);
         }

@@ -42,7 +42,9 @@ describe("zero detection", () => {
     ["joins data across zeroes shorter than the minimum", 1536, 0, "xx..xx....xx", "wwwwww....ww"],
     ["does not write zeroes before the first and after the last data", 1536, 0, "..xx..", "..ww.."],
   ])("%s", (_name, sparseBytes, offset, pattern, expected) => {
-    expect(written(detectZeroes(sectors(pattern), offset, { sparseBytes, isZero }))).toBe(expected);
+    expect(written(detectZeroes(sectors(pattern), offset, { sparseBytes, unitBytes: SECTOR, isZero }))).toBe(
+      expected,
+    );
   });
 
   it("writes every byte that is not zero, leaves out what it may and nothing shorter", () => {
@@ -52,7 +54,11 @@ describe("zero detection", () => {
         const pattern = parts.join("");
         const sparseBytes = sparseSectors * SECTOR;
         const alignment = 2 ** Math.floor(Math.log2(sparseSectors));
-        const runs = detectZeroes(sectors(pattern), skip * SECTOR, { sparseBytes, isZero });
+        const runs = detectZeroes(sectors(pattern), skip * SECTOR, {
+          sparseBytes,
+          unitBytes: SECTOR,
+          isZero,
+        });
         const marks = written(runs);
         expect(marks.length).toBe(pattern.length);
         runs.forEach((run, index) => {
