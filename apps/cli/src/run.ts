@@ -17,8 +17,6 @@ export async function run(argv: readonly string[]): Promise<number> {
   const report = (message: string): void => {
     process.stderr.write(`${oneLine(message)}\n`);
   };
-  // A reader that went away (`qcow2 map ... | head`) is no failure of the command, and qemu-img ignores it too.
-  process.stdout.on("error", () => {});
   let helpHint = `${program} --help`;
   try {
     const [name, ...rest] = argv.slice(2);

@@ -1,7 +1,7 @@
 import type { Command, CommandContext } from "../command.ts";
 import { convertImages } from "../convert/convert-images.ts";
 import { CONVERT_OPTIONS, type ConvertOptionTable } from "../convert/convert-options.ts";
-import { parseConvertRequest } from "../convert/convert-request.ts";
+import { type ConvertRequest, parseConvertRequest } from "../convert/convert-request.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
 import { creationOptionsHelp } from "../options/creation-options.ts";
@@ -44,6 +44,15 @@ async function runConvert(
     return 0;
   }
   const request = parseConvertRequest(args);
+  await interruptible((signal) => convertWithProgress(request, context, signal));
+  return 0;
+}
+
+async function convertWithProgress(
+  request: ConvertRequest,
+  context: CommandContext,
+  signal: AbortSignal,
+): Promise<void> {
   const progress = await startProgress({
     wanted: request.progress,
     quiet: request.quiet,
@@ -52,20 +61,17 @@ async function runConvert(
   });
   let succeeded = false;
   try {
-    await interruptible((signal) =>
-      convertImages(request, {
-        signal,
-        onProgress: (done, total) => progress.report(done, total),
-        onReadError: (message) => {
-          if (!request.quiet) context.warn(`warning: ${message}`);
-        },
-      }),
-    );
+    await convertImages(request, {
+      signal,
+      onProgress: (done, total) => progress.report(done, total),
+      onReadError: (message) => {
+        if (!request.quiet) context.warn(`warning: ${message}`);
+      },
+    });
     succeeded = true;
   } finally {
     progress.end({ succeeded });
   }
-  return 0;
 }
 
 function optionsHelp(args: ParsedArguments<ConvertOptionTable>): string | undefined {

@@ -1,6 +1,6 @@
 import type { Disk } from "@qcow2/core";
 import type { Command, CommandContext } from "../command.ts";
-import { layerFileName } from "../disks/layers.ts";
+import { layerFileNames } from "../disks/layers.ts";
 import { openImage } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { parseOutputFormat } from "../options/enumerations.ts";
@@ -93,12 +93,12 @@ async function printJson(range: Range, out: Printer): Promise<void> {
 
 async function printText(range: Range, out: Printer): Promise<void> {
   await out.print(`${MAP_HEADING}\n`);
+  const fileNames = layerFileNames(range.disk);
   for await (const entry of joined(withoutZeroKinds(entries(range)), range.start)) {
     if (entry.data && entry.offset === undefined) {
       throw new CommandError("File contains external, encrypted or compressed clusters.");
     }
-    if (entry.data && !entry.zero)
-      await out.print(`${mapLine(entry, layerFileName(range.disk, entry.depth))}\n`);
+    if (entry.data && !entry.zero) await out.print(`${mapLine(entry, fileNames[entry.depth] ?? "")}\n`);
   }
 }
 

@@ -82,7 +82,11 @@ async function runMeasure(args: ParsedArguments<typeof OPTIONS>, { out }: Comman
   const given = soleOperand(args, size);
   const target = CreationOptions.parse(args.value("targetFormat") ?? "raw", list);
   const options = imageOptionsOf(target);
-  const measure = { targetFormat: target.format, options } as const;
+  const measure = {
+    targetFormat: target.format,
+    options,
+    hasBackingFile: target.has("backing_file"),
+  } as const;
   let measurement: Measurement;
   if (given === undefined) {
     measurement = await measureImage({ ...measure, size: size ?? 0 });

@@ -3,24 +3,32 @@ import { type Disk, Qcow2Image } from "@qcow2/core";
 import { CommandError } from "../errors/command-errors.ts";
 import { combineNames } from "./path-names.ts";
 
+/** A disk of a backing chain. */
+interface Layer {
+  /** The image's name as qemu-img would print it: each relative to the one above. */
+  readonly name: string;
+  /** The name of the file that holds the guest data: the image itself, or its external data file. */
+  readonly dataName: string;
+}
+
 /** The disk and its backing files, topmost first. */
-function* layersOf(disk: Disk): Generator<Disk> {
+function* layersOf(disk: Disk): Generator<Layer> {
+  let name = disk.name;
   for (let layer: Disk | undefined = disk; layer !== undefined; ) {
-    yield layer;
-    layer = layer instanceof Qcow2Image ? layer.backing : undefined;
+    if (!(layer instanceof Qcow2Image)) {
+      yield { name, dataName: name };
+      return;
+    }
+    const { dataFile, backingFile } = layer.info();
+    yield { name, dataName: dataFile === undefined ? name : combineNames(name, dataFile) };
+    if (backingFile !== undefined) name = combineNames(name, backingFile);
+    layer = layer.backing;
   }
 }
 
-/** The name of the file that holds the guest data of one layer. */
-function dataFileName(layer: Disk): string {
-  const dataFile = layer instanceof Qcow2Image ? layer.info().dataFile : undefined;
-  return dataFile === undefined ? layer.name : combineNames(layer.name, dataFile);
-}
-
-/** The name of the file that holds the guest data of the layer `depth` backing files below `disk`. */
-export function layerFileName(disk: Disk, depth: number): string {
-  const layer = [...layersOf(disk)][depth];
-  return layer === undefined ? "" : dataFileName(layer);
+/** For each layer of the chain, topmost first, the name of the file that holds its guest data. */
+export function layerFileNames(disk: Disk): string[] {
+  return Array.from(layersOf(disk), ({ dataName }) => dataName);
 }
 
 /**
@@ -31,7 +39,7 @@ export async function assertNoFileOf(disk: Disk, targetPath: string, role: strin
   const target = await identityOf(targetPath);
   if (target === undefined) return;
   for (const layer of layersOf(disk)) {
-    for (const name of [layer.name, dataFileName(layer)]) {
+    for (const name of [layer.name, layer.dataName]) {
       if ((await identityOf(name)) === target) {
         throw new CommandError(`The target is ${role}, or a file of that one's backing chain: '${name}'`);
       }

@@ -2,7 +2,15 @@
  * New images. Each is built under a temporary name beside its final one and appears under the final name only when
  * it is complete; what was there before stays until then. Block devices are written in place.
  */
-import { type Codecs, Qcow2Image, RawDisk, type References, type WritableDisk } from "@qcow2/core";
+import {
+  type Codecs,
+  denyReferences,
+  MemoryStorage,
+  Qcow2Image,
+  RawDisk,
+  type References,
+  type WritableDisk,
+} from "@qcow2/core";
 import { TargetFile } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import type { CreationOptions } from "../options/creation-options.ts";
@@ -76,7 +84,7 @@ async function createQcow2(request: NewImageRequest, openTarget: OpenTarget): Pr
     ...imageOptionsOf(options),
     storage: target.storage,
     size,
-    references,
+    references: references ?? NO_BACKING_DATA,
     codecs,
     backingFile:
       backingName === undefined ? undefined : { name: backingName, format: options.text("backing_fmt") },
@@ -87,17 +95,28 @@ async function createQcow2(request: NewImageRequest, openTarget: OpenTarget): Pr
   });
 }
 
+/** An image that stays empty reads nothing from its backing file, which need not even exist. */
+const NO_BACKING_DATA: References = {
+  ...denyReferences(),
+  openBackingFile: async () => await RawDisk.open({ storage: new MemoryStorage({ readOnly: true }) }),
+};
+
 async function createRaw(
   { path, size, options }: NewImageRequest,
   openTarget: OpenTarget,
 ): Promise<WritableDisk> {
   const { storage } = await openTarget(path);
-  await storage.truncate(size);
+  const fileSize = Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  await storage.truncate(fileSize);
   const preallocation = preallocationOf(options);
-  if (preallocation === "falloc" || preallocation === "full") await preallocate(storage, size, preallocation);
+  if (preallocation === "falloc" || preallocation === "full") {
+    await preallocate(storage, fileSize, preallocation);
+  }
   return await RawDisk.open({ storage });
 }
 
+/** Disks have whole sectors, in raw images too. */
+const SECTOR_BYTES = 512;
 const ZEROES_BYTES = 2 ** 20;
 
 async function preallocate(

@@ -4,6 +4,7 @@ import {
   CREATION_OPTIONS,
   type CreatableFormat,
   type CreationOption,
+  FILE_OPTIONS,
   isCreatableFormat,
   refusedFormat,
 } from "./creation-schema.ts";
@@ -109,9 +110,11 @@ export function creationOptionsHelp(format: string, withFileOptions: boolean): s
   if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
   const placeholders = { string: "<str>", switch: "<bool (on/off)>", size: "<size>", number: "<num>" };
   const lines = CREATION_OPTIONS[format]
+    .filter((option) => withFileOptions || !FILE_OPTIONS.includes(option))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ name, kind, help }) => `  ${`${name}=${placeholders[kind]}`.padEnd(22)} - ${help}\n`);
-  return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines.join("")}`;
+  const more = withFileOptions ? "" : "\nName the target too to see the options of its file.\n";
+  return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines.join("")}${more}`;
 }
 
 function readValue(option: CreationOption, text: string): string | number | boolean {

@@ -16,8 +16,8 @@ const NO_ENCRYPTION = "Encryption is not supported yet";
 
 const SIZE: CreationOption = { name: "size", kind: "size", help: "virtual size of the disk" };
 
-/** Options of the file that holds the image, whatever its format. */
-const FILE_OPTIONS: readonly CreationOption[] = [
+/** Options of the file that holds the image, whatever its format; `-o help` lists them if there is a file. */
+export const FILE_OPTIONS: readonly CreationOption[] = [
   {
     name: "nocow",
     kind: "switch",
