@@ -3,7 +3,7 @@ export type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
 export { mergeExtents } from "./disk/merge-extents.ts";
 export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
-export { checkStorage, checkStorage } from "./engine/check/check-image.ts";
+export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
