@@ -145,21 +145,19 @@ class UnitAligner {
   }
 
   push(kind: Kind, offset: number, length: number): void {
-    // A run that began is complete only where another kind begins: its last unit may be shared.
     if (kind !== this.#kind) {
       this.end();
       this.#kind = kind;
       this.#start = offset;
-    } else if (kind === "copy") this.end();
+    }
     this.#end = offset + length;
+    // Anything else waits until another kind begins: its last unit may be shared.
+    if (kind === "copy") this.end();
   }
 
   end(): void {
-    const { unitBytes, start, end } = {
-      unitBytes: this.#unitBytes,
-      start: this.#start,
-      end: this.#end,
-    };
+    const unitBytes = this.#unitBytes;
+    const [start, end] = [this.#start, this.#end];
     this.#start = end;
     if (start === end) return;
     const firstWhole = Math.ceil(start / unitBytes) * unitBytes;

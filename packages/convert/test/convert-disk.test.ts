@@ -85,6 +85,17 @@ describe("convertDisk", () => {
     expectBytes(coarse.bytes, source.bytes);
   });
 
+  it("writes whole clusters, so that the target has nothing to fill up", async () => {
+    const source = sourceWith(M, [
+      [20 * K, 8 * K],
+      [300 * K, 100 * K],
+    ]);
+    const target = new MemoryDisk({ size: M });
+    await convertDisk({ source, target, targetIsZero: true, clusterSize: 64 * K });
+    expect(kindsAndOffsets(target)).toEqual(["write 0K 64K", "write 256K 192K"]);
+    expectBytes(target.bytes, source.bytes);
+  });
+
   it("writes in the order of the disk although reads end in any order", async () => {
     const source = sourceWith(4 * M, [[0, 4 * M]], jitter);
     const target = new MemoryDisk({ size: 4 * M, before: jitter });

@@ -65,7 +65,7 @@ describe("the plan of a copy", () => {
     ]);
   });
 
-  it("copies clusters that are only partly zero as a whole", () => {
+  it("copies units that are only partly zero as a whole", () => {
     const parts = [zero(10 * K), data(2 * K), zero(12 * K), zero(10 * K)];
     expect(plan(parts, { unitBytes: 8 * K })).toEqual([
       { kind: "zero", offset: 0, length: 8 * K },

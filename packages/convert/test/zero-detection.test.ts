@@ -47,6 +47,11 @@ describe("zero detection", () => {
     );
   });
 
+  it("writes whole units, however small the zeroes it was asked to find", () => {
+    const detection = { sparseBytes: SECTOR, unitBytes: 4 * SECTOR, isZero };
+    expect(written(detectZeroes(sectors("x...........x.."), SECTOR, detection))).toBe("www........wwww");
+  });
+
   it("writes every byte that is not zero, leaves out what it may and nothing shorter", () => {
     const patterns = fc.array(fc.constantFrom("x", ".", "........", "xxxxxxx", "..."), { maxLength: 40 });
     fc.assert(
