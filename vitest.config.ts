@@ -12,6 +12,12 @@ const workspaces = ["packages", "apps"]
 /** Projects that start processes and write real disk images get more time than unit tests do. */
 const SLOW = new Set(["packages/packaging", "apps/cli", "apps/demo", "conformance", "benchmarks", "scripts"]);
 
+/** What runs once around a project's tests, where there is such a thing. */
+const GLOBAL_SETUP: Readonly<Record<string, string>> = {
+  "packages/packaging": "test/consumer-setup.ts",
+  conformance: "src/global-setup.ts",
+};
+
 export default defineConfig({
   test: {
     projects: workspaces.map((folder) => ({
@@ -21,7 +27,7 @@ export default defineConfig({
         include: ["test/**/*.test.ts"],
         testTimeout: SLOW.has(folder) ? 120_000 : 20_000,
         hookTimeout: SLOW.has(folder) ? 240_000 : 20_000,
-        ...(folder === "packages/packaging" ? { globalSetup: ["test/consumer-setup.ts"] } : {}),
+        globalSetup: GLOBAL_SETUP[folder] ?? [],
       },
     })),
   },

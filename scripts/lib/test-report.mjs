@@ -58,12 +58,11 @@ function workspaceOf(file) {
 
 /**
  * Prints the steps, the counts of each workspace and the closing line. A step that failed counts as one failure.
- * @param {{ steps: Map<string, boolean>, report: Report | undefined }} results
+ * @param {{ failedSteps: readonly string[], report: Report | undefined }} results
  * @returns {number} The exit code.
  */
-export function printSummary({ steps, report }) {
+export function printSummary({ failedSteps, report }) {
   const total = report?.total ?? { passed: 0, failed: 0, skipped: 0 };
-  const failedSteps = [...steps].filter(([, ok]) => !ok).map(([name]) => name);
   const failed = total.failed + failedSteps.length;
 
   console.log("");
