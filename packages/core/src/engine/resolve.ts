@@ -168,7 +168,9 @@ function resolveStandard(
   const hostOffset = hostCluster === undefined ? undefined : hostCluster + (offset - clusterStart);
   if (hasZeroFlag(low)) {
     if (mapping.version < 3) throw corruptEntry("Zero cluster in a version 2 image", offset);
-    return { kind: "zero", offset, length, hostOffset };
+    // With the zero flag, offset 0 means "no cluster" even in a data file, whatever COPIED says: so QEMU reads it.
+    const isPlain = standardOffset(high, low) === 0;
+    return { kind: "zero", offset, length, hostOffset: isPlain ? undefined : hostOffset };
   }
   return { kind: hostOffset === undefined ? "unallocated" : "data", offset, length, hostOffset };
 }
