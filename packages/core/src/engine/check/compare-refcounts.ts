@@ -1,7 +1,7 @@
 /** Holds the refcounts that the image stores against the references that were found. */
 import type { CheckContext } from "./check-context.ts";
 import { hex } from "./check-report.ts";
-import { KIND_MASK, KIND_OVERLAP } from "./reference-window.ts";
+import { FLAG_STORED_UNKNOWN, KIND_MASK, KIND_OVERLAP } from "./reference-window.ts";
 import type { RefcountRange } from "./stored-refcounts.ts";
 
 /**
@@ -15,12 +15,14 @@ export async function compareRefcounts(context: CheckContext, clusterCount: numb
   const end = isReachedInto ? window.end : Math.min(window.end, clusterCount);
   let highest = -1;
   for await (const range of stored.ranges(window.first, end, signal)) {
-    if (range.state === "unknown") {
+    // A block that could not be read before is not trusted now: what depended on it was left out.
+    const wasUnknown = ((window.flags[range.first - window.first] as number) & FLAG_STORED_UNKNOWN) !== 0;
+    if (range.state === "unknown" || wasUnknown) {
       report.add(
         "error",
         "refcount-block",
         () => ({
-          message: `Cannot get the refcounts of host clusters ${range.first} to ${range.end - 1}: ${range.reason}`,
+          message: `Cannot get the refcounts of host clusters ${range.first} to ${range.end - 1}: ${range.reason ?? "their refcount block could not be read"}`,
         }),
         range.end - range.first,
       );
