@@ -1,2 +1,12 @@
+export { type NodeCodecs, type NodeCodecsOptions, nodeCodecs } from "./codecs/node-codecs.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
+export type { FileKind } from "./file/open-file.ts";
 export type { LockMode } from "./locks/image-locks.ts";
+export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
+export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";
+export {
+  type FileReferencesOptions,
+  type FollowReferences,
+  fileReferences,
+} from "./references/file-references.ts";
+export { TargetFile } from "./target/target-file.ts";

@@ -175,6 +175,11 @@ export class FileStorage implements Storage {
     if (!this.readOnly) await this.#host("flush", undefined, () => fsync(this.#fd));
   }
 
+  /** True once {@link close} was called. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
   /** Waits for requests under way: the host gives a closed descriptor's number to the next file that is opened. */
   close(): Promise<void> {
     this.#closing ??= this.#closeWhenIdle();

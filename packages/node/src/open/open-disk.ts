@@ -1,0 +1,47 @@
+import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
+import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
+import { type FollowReferences, fileReferences } from "../references/file-references.ts";
+import { openFileDisk } from "./open-file-disk.ts";
+
+export interface OpenDiskOptions {
+  readonly path: string;
+  /** "raw" or "qcow2"; default: found out by the first bytes. Name it for files that a guest could have written. */
+  readonly format?: string | undefined;
+  /** Default false. */
+  readonly readOnly?: boolean | undefined;
+  /** Read an internal snapshot, by id or else by name; implies `readOnly`. */
+  readonly snapshot?: string | undefined;
+  /** Open only what `info` and `check` need: no backing file, no guest data. */
+  readonly metadataOnly?: boolean | undefined;
+  /** Read although others may be writing; only with `readOnly`. Goes for backing files too. */
+  readonly forceShare?: boolean | undefined;
+  /** Default: {@link nodeCodecs}, one set for all disks that are opened so. */
+  readonly codecs?: Codecs | undefined;
+  /** Which files the image may lead to; default "any". */
+  readonly followReferences?: FollowReferences | undefined;
+  /** Find out the format of backing files for which the image records none; default false, which makes them an error. */
+  readonly probeBacking?: boolean | undefined;
+}
+
+let sharedCodecs: NodeCodecs | undefined;
+
+/**
+ * Opens a disk image with its backing files. Close it to release everything.
+ * @throws Qcow2Error "io" (with the host's errno), "locked", "unsupported-format", "reference-denied",
+ *   "reference-loop", "backing-format-missing", and what `Qcow2Image.open` throws
+ * @throws TypeError for options that contradict each other
+ */
+export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | RawDisk> {
+  const { path, format, snapshot, metadataOnly, forceShare } = options;
+  const readOnly = options.readOnly === true || snapshot !== undefined;
+  if (forceShare === true && !readOnly) throw new TypeError("forceShare needs readOnly");
+  sharedCodecs ??= nodeCodecs();
+  const codecs = options.codecs ?? sharedCodecs;
+  const references = fileReferences({
+    follow: options.followReferences,
+    probeBacking: options.probeBacking,
+    forceShare,
+    codecs,
+  });
+  return openFileDisk({ path, format, readOnly, forceShare, snapshot, metadataOnly, codecs, references });
+}

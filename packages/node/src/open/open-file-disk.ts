@@ -1,0 +1,63 @@
+/** Opens one file as a disk, in a format that is given or found out. */
+import {
+  type Codecs,
+  PROBE_BYTES,
+  probeFormat,
+  Qcow2Error,
+  Qcow2Image,
+  RawDisk,
+  type References,
+} from "@qcow2/core";
+import { FileStorage } from "../file/file-storage.ts";
+
+export interface OpenFileDiskOptions {
+  readonly path: string;
+  readonly format?: string | undefined;
+  readonly readOnly: boolean;
+  readonly forceShare?: boolean | undefined;
+  readonly snapshot?: string | undefined;
+  readonly metadataOnly?: boolean | undefined;
+  readonly codecs?: Codecs | undefined;
+  readonly references: References;
+}
+
+/** @throws Qcow2Error "unsupported-format", and what opening the file and the image throws */
+export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2Image | RawDisk> {
+  const { path, readOnly } = options;
+  const forceShare = options.forceShare === true && readOnly;
+  // Like QEMU, readers of a raw image put up with writers; what a qcow2 image needs is added once it is known to be one.
+  const storage = await FileStorage.open(path, { readOnly, forceShare, lock: readOnly ? "shared" : "write" });
+  try {
+    const format = options.format ?? (await probe(storage));
+    if (format === "raw") return await openRaw(storage, options);
+    if (format !== "qcow2") throw unsupportedFormat(path, format);
+    if (readOnly && !forceShare) storage.lock("consistent");
+    return await Qcow2Image.open({
+      storage,
+      readOnly,
+      references: options.references,
+      codecs: options.codecs,
+      metadataOnly: options.metadataOnly,
+      snapshot: options.snapshot,
+    });
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+async function openRaw(storage: FileStorage, options: OpenFileDiskOptions): Promise<RawDisk> {
+  if (options.snapshot === undefined) return RawDisk.open({ storage, readOnly: options.readOnly });
+  const message = `'${storage.name}' is a raw image, and raw images have no snapshots`;
+  throw new Qcow2Error("snapshot-not-found", message, { snapshot: options.snapshot });
+}
+
+async function probe(storage: FileStorage): Promise<string> {
+  const bytes = new Uint8Array(PROBE_BYTES);
+  return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
+}
+
+function unsupportedFormat(path: string, format: string): Qcow2Error<"unsupported-format"> {
+  const message = `'${path}' has the format '${format}', which is neither raw nor qcow2`;
+  return new Qcow2Error("unsupported-format", message, { format });
+}

@@ -1,0 +1,135 @@
+import fs from "node:fs";
+import {
+  type BackingReference,
+  type Codecs,
+  type DataFileReference,
+  type Disk,
+  Qcow2Error,
+  type References,
+  type Storage,
+} from "@qcow2/core";
+import { FileStorage } from "../file/file-storage.ts";
+import { hostError } from "../file/host-error.ts";
+import { openFileDisk } from "../open/open-file-disk.ts";
+import { fileIdentity } from "./file-identity.ts";
+import { directoryPrefix, resolveBackingName, resolveDataFileName } from "./file-name.ts";
+
+/**
+ * Which files an image may lead to: "any" local file; only files that lie in the same directory as the image that
+ * names them, links resolved; or "none".
+ */
+export type FollowReferences = "any" | "same-directory" | "none";
+
+export interface FileReferencesOptions {
+  /** Default "any", as in QEMU. Use "same-directory" or "none" for images that you do not trust. */
+  readonly follow?: FollowReferences | undefined;
+  /**
+   * If the image does not record its backing file's format, look at the file's first bytes. Default false: whoever
+   * may write to a raw backing file could make it look like an image that refers to any file of the host.
+   */
+  readonly probeBacking?: boolean | undefined;
+  /** See {@link FileStorageOptions.forceShare}; for the backing files. */
+  readonly forceShare?: boolean | undefined;
+  readonly codecs?: Codecs | undefined;
+}
+
+/**
+ * The policy that opens local files. Backing files are opened read-only. Names with a protocol ("nbd:", "json:") are
+ * refused, except for a plain "file:"; so are chains that come back to a file that is already part of them.
+ */
+export function fileReferences(options: FileReferencesOptions = {}): References {
+  return new FileReferences(options, []);
+}
+
+class FileReferences implements References {
+  readonly #options: FileReferencesOptions;
+  /** The files above the image that this policy belongs to, by identity. */
+  readonly #above: readonly string[];
+
+  constructor(options: FileReferencesOptions, above: readonly string[]) {
+    this.#options = options;
+    this.#above = above;
+  }
+
+  async openBackingFile({ name, format, from }: BackingReference): Promise<Disk> {
+    const path = resolveBackingName(name, from);
+    await this.#assertAllowed("backing", name, path, from);
+    const chain = await this.#chainDownTo(from);
+    await assertNotIn(chain, path, name);
+    const { probeBacking = false, forceShare, codecs } = this.#options;
+    if (format === undefined && !probeBacking) {
+      const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
+      throw new Qcow2Error("backing-format-missing", message, { name });
+    }
+    return openFileDisk({
+      path,
+      format,
+      readOnly: true,
+      forceShare,
+      codecs,
+      references: new FileReferences(this.#options, chain),
+    });
+  }
+
+  async openDataFile({ name, from, readOnly }: DataFileReference): Promise<Storage> {
+    const path = resolveDataFileName(name);
+    await this.#assertAllowed("data", name, path, from);
+    await assertNotIn(await this.#chainDownTo(from), path, name);
+    return FileStorage.open(path, {
+      readOnly,
+      forceShare: readOnly && this.#options.forceShare === true,
+    });
+  }
+
+  async #chainDownTo(from: string): Promise<readonly string[]> {
+    const identity = await fileIdentity(from);
+    return identity === undefined ? this.#above : [...this.#above, identity];
+  }
+
+  async #assertAllowed(kind: "backing" | "data", name: string, path: string, from: string): Promise<void> {
+    const { follow = "any" } = this.#options;
+    if (follow === "any") return;
+    if (follow === "same-directory" && (await isInDirectoryOf(path, from))) return;
+    const where = follow === "none" ? "which is not allowed here" : "which does not lie beside it";
+    const message = `The image '${from}' refers to a ${kind} file '${name}', ${where}`;
+    throw new Qcow2Error("reference-denied", message, { kind, name });
+  }
+}
+
+async function assertNotIn(chain: readonly string[], path: string, name: string): Promise<void> {
+  const identity = await fileIdentity(path);
+  if (identity === undefined || !chain.includes(identity)) return;
+  throw new Qcow2Error(
+    "reference-loop",
+    `The image refers to '${name}', which is already part of its own chain`,
+    {
+      name,
+    },
+  );
+}
+
+/** The directories are compared first, so that nothing is learned about files elsewhere, not even that they exist. */
+async function isInDirectoryOf(path: string, from: string): Promise<boolean> {
+  const home = await realDirectory(from);
+  if ((await realDirectory(path)) !== home) return false;
+  const target = await realPath(path);
+  return target === undefined || directoryPrefix(target) === directoryPrefix(`${home}/`);
+}
+
+async function realDirectory(path: string): Promise<string> {
+  const directory = directoryPrefix(path) || ".";
+  try {
+    return await fs.promises.realpath(directory);
+  } catch (error) {
+    throw hostError(error, { operation: "open", name: path });
+  }
+}
+
+/** Undefined if there is no such file; opening will say so. */
+async function realPath(path: string): Promise<string | undefined> {
+  try {
+    return await fs.promises.realpath(path);
+  } catch {
+    return undefined;
+  }
+}
