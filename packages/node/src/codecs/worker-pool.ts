@@ -27,14 +27,17 @@ interface Member {
  */
 export class WorkerPool {
   readonly #threads: number;
+  readonly #startWorker: () => Worker;
   readonly #members = new Set<Member>();
   readonly #waiting: Task[] = [];
   readonly #spareInputs: ArrayBuffer[] = [];
   #nextId = 0;
   #closed = false;
 
-  constructor(threads: number) {
+  /** At most `threads` workers; `startWorker` makes one. */
+  constructor(threads: number, startWorker: () => Worker = startCompressWorker) {
     this.#threads = threads;
+    this.#startWorker = startWorker;
   }
 
   /**
@@ -95,7 +98,7 @@ export class WorkerPool {
   }
 
   #addMember(): Member {
-    const member: Member = { worker: startWorker(), running: new Map() };
+    const member: Member = { worker: this.#startWorker(), running: new Map() };
     this.#members.add(member);
     member.worker.unref();
     member.worker.on("message", (answer: CompressAnswer) => this.#finish(member, answer));
@@ -143,12 +146,14 @@ export class WorkerPool {
   }
 }
 
-function startWorker(): Worker {
+function startCompressWorker(): Worker {
+  // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
+  const options = { execArgv: [] };
   // Run from its sources, as its own tests do, this package still needs a worker in JavaScript: the built one.
   if (import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("../../dist/codecs/compress-worker.js", import.meta.url));
+    return new Worker(new URL("../../dist/codecs/compress-worker.js", import.meta.url), options);
   }
-  return new Worker(new URL("./compress-worker.js", import.meta.url));
+  return new Worker(new URL("./compress-worker.js", import.meta.url), options);
 }
 
 function closedError(): Qcow2Error<"closed"> {

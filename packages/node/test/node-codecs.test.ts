@@ -1,0 +1,193 @@
+import { Worker } from "node:worker_threads";
+import { execa } from "execa";
+import { describe, expect, it } from "vitest";
+import { nodeCodecs } from "../src/codecs/node-codecs.ts";
+import { nativeZstd } from "../src/codecs/node-zlib.ts";
+import { WorkerPool } from "../src/codecs/worker-pool.ts";
+import { incompressible, mixed } from "./bytes.ts";
+
+const CLUSTER = 65536;
+const types = nativeZstd() === undefined ? (["zlib"] as const) : (["zlib", "zstd"] as const);
+
+describe.each(types)("nodeCodecs: %s", (type) => {
+  it.each([0, 1, 3])(
+    "compresses many clusters at once on %d threads, each into its own answer",
+    async (threads) => {
+      await using codecs = nodeCodecs({ threads });
+      const codec = codecs[type];
+      const clusters = Array.from({ length: 40 }, (_, index) =>
+        Buffer.concat([incompressible(100 + index * 700, index), mixed(CLUSTER)]).subarray(
+          0,
+          CLUSTER - index,
+        ),
+      );
+      const stored = await Promise.all(clusters.map((cluster) => codec.compress!(cluster)));
+      for (const [index, cluster] of clusters.entries()) {
+        expect(stored[index]!.length).toBeLessThan(cluster.length);
+        const output = await codec.decompress(stored[index]!, cluster.length);
+        expect(Buffer.from(output).equals(cluster)).toBe(true);
+      }
+    },
+  );
+
+  it("leaves the caller's buffer alone, and takes a view for what it is", async () => {
+    await using codecs = nodeCodecs({ threads: 1 });
+    const whole = mixed(3 * CLUSTER);
+    const before = Buffer.from(whole);
+    const view = whole.subarray(CLUSTER, 2 * CLUSTER);
+    const compressing = codecs[type].compress!(view);
+    expect(whole.equals(before), "still there while the worker has it").toBe(true);
+    const output = await codecs[type].decompress(await compressing, CLUSTER);
+    expect(Buffer.from(output).equals(before.subarray(CLUSTER, 2 * CLUSTER))).toBe(true);
+    view.fill(0);
+    expect(Buffer.from(await codecs[type].decompress(await compressing, CLUSTER)).equals(view)).toBe(false);
+  });
+
+  it("gives every answer memory of its own, small ones too", async () => {
+    await using codecs = nodeCodecs({ threads: 1 });
+    const answers = await Promise.all(
+      [1, 2, 3].map((value) => codecs[type].compress!(Buffer.alloc(512, value))),
+    );
+    for (const answer of answers) expect(answer.buffer.byteLength).toBe(answer.length);
+    for (const [index, answer] of answers.entries()) {
+      expect(
+        Buffer.from(await codecs[type].decompress(answer, 512)).every((byte) => byte === index + 1),
+      ).toBe(true);
+    }
+  });
+
+  it("compresses harder at higher levels", async () => {
+    const text = Buffer.from(
+      Array.from({ length: 6000 }, (_, index) => `${index * 7919} `).join(""),
+    ).subarray(0, CLUSTER);
+    const sizes = await Promise.all(
+      [1, 9].map(async (level) => {
+        await using codecs = nodeCodecs({ threads: 1, level });
+        return (await codecs[type].compress!(text)).length;
+      }),
+    );
+    expect(sizes[1]).toBeLessThan(sizes[0]!);
+  });
+
+  it("refuses to compress after close, and still decompresses", async () => {
+    const codecs = nodeCodecs({ threads: 1 });
+    const stored = await codecs[type].compress!(mixed(CLUSTER));
+    await codecs.close();
+    await codecs.close();
+    await expect(async () => codecs[type].compress!(mixed(CLUSTER))).rejects.toMatchObject({
+      code: "closed",
+    });
+    expect((await codecs[type].decompress(stored, CLUSTER)).length).toBe(CLUSTER);
+  });
+});
+
+describe("nodeCodecs", () => {
+  it("can compress with zstd exactly where Node.js can", async () => {
+    await using codecs = nodeCodecs();
+    expect(codecs.zstd.compress !== undefined).toBe(nativeZstd() !== undefined);
+  });
+
+  it.each([
+    { threads: -1 },
+    { threads: 1.5 },
+    { threads: 1000 },
+    { level: 0 },
+    { level: 23 },
+    { level: Number.NaN },
+  ])("refuses %o", (options) => {
+    expect(() => nodeCodecs(options)).toThrow(RangeError);
+  });
+
+  describe("in a process of its own", () => {
+    const run = (code: string) =>
+      execa(
+        process.execPath,
+        ["--input-type=module", "-e", `import { nodeCodecs } from "@qcow2/node";\n${code}`],
+        {
+          cwd: import.meta.dirname,
+          timeout: 10_000,
+          reject: false,
+        },
+      );
+
+    it("does not keep the process alive once it has nothing to do", async () => {
+      const { exitCode, stdout } = await run(`
+        const codecs = nodeCodecs({ threads: 2 });
+        codecs.zlib.compress(new Uint8Array(65536)).then((stored) => console.log(stored.length));
+      `);
+      expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\d+$/) });
+    });
+
+    it("keeps the process alive until the answer is there", async () => {
+      const { exitCode, stdout } = await run(`
+        const codecs = nodeCodecs({ threads: 1 });
+        for (let round = 0; round < 3; round++) {
+          await Promise.all(Array.from({ length: 5 }, () => codecs.zlib.compress(new Uint8Array(65536))));
+        }
+        await codecs.close();
+        console.log("done");
+      `);
+      expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: "done" });
+    });
+  });
+});
+
+describe("WorkerPool", () => {
+  const worker = (onMessage: string) =>
+    new Worker(`require("node:worker_threads").parentPort.on("message", (job) => { ${onMessage} })`, {
+      eval: true,
+    });
+
+  it("rejects the jobs of a worker that ends, and goes on with a new one", async () => {
+    let started = 0;
+    const pool = new WorkerPool(1, () => worker(started++ === 0 ? "process.exit(3)" : ECHO));
+    const jobs = Array.from({ length: 4 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
+    const results = await Promise.allSettled(jobs);
+    expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
+    expect(results[0]).toMatchObject({ reason: { message: expect.stringContaining("code 3") } });
+    expect(started).toBe(2);
+    await pool.close();
+  });
+
+  it("rejects the jobs of a worker that throws, with its error", async () => {
+    const pool = new WorkerPool(1, () => worker('throw new Error("out of order")'));
+    const jobs = Array.from({ length: 5 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
+    const results = await Promise.allSettled(jobs);
+    expect(results).toEqual(jobs.map(() => ({ status: "rejected", reason: new Error("out of order") })));
+    await pool.close();
+  });
+
+  it("rejects a job that fails, and keeps the worker", async () => {
+    const pool = new WorkerPool(1);
+    if (nativeZstd() === undefined) {
+      await expect(pool.compress("zstd", new Uint8Array(10), undefined)).rejects.toThrow(/zstd/);
+    }
+    await expect(pool.compress("zlib", new Uint8Array(10), 77)).rejects.toThrow(/level/);
+    expect((await pool.compress("zlib", new Uint8Array(1000), undefined)).length).toBeLessThan(100);
+    await pool.close();
+  });
+
+  it("rejects what is under way and what waits when it is closed", async () => {
+    const pool = new WorkerPool(1, () => worker(""));
+    const jobs = Array.from({ length: 5 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
+    const results = Promise.allSettled(jobs);
+    await pool.close();
+    for (const result of await results) expect(result).toMatchObject({ reason: { code: "closed" } });
+  });
+
+  it("starts no more workers than it may, and none before there is work", async () => {
+    let started = 0;
+    const pool = new WorkerPool(2, () => {
+      started++;
+      return worker(ECHO);
+    });
+    expect(started).toBe(0);
+    await pool.compress("zlib", new Uint8Array(10), undefined);
+    expect(started).toBe(1);
+    await Promise.all(Array.from({ length: 20 }, () => pool.compress("zlib", new Uint8Array(10), undefined)));
+    expect(started).toBe(2);
+    await pool.close();
+  });
+});
+
+const ECHO = `require("node:worker_threads").parentPort.postMessage({ id: job.id, input: job.input, output: new Uint8Array(1) })`;
