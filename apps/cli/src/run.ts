@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { Writable } from "node:stream";
 import type { Command, CommandContext } from "./command.ts";
 import { COMMANDS, MISSING_COMMANDS } from "./commands.ts";
 import { CommandError, UsageError } from "./errors/command-errors.ts";
@@ -7,15 +8,21 @@ import { getopt } from "./options/getopt.ts";
 import { Printer } from "./output/printer.ts";
 import { type ProgramName, programName } from "./program.ts";
 
+export interface Streams {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
 /** Runs one command line and returns the exit code. `argv` is as in `process.argv`. */
-export async function run(argv: readonly string[]): Promise<number> {
+export async function run(argv: readonly string[], streams: Streams = process): Promise<number> {
   const program = programName(argv[1]);
-  const out = new Printer(process.stdout);
+  const { stdout, stderr } = streams;
+  const out = new Printer(stdout);
   const warn = (message: string): void => {
-    process.stderr.write(`${program}: ${oneLine(message)}\n`);
+    stderr.write(`${program}: ${oneLine(message)}\n`);
   };
   const report = (message: string): void => {
-    process.stderr.write(`${oneLine(message)}\n`);
+    stderr.write(`${oneLine(message)}\n`);
   };
   let helpHint = `${program} --help`;
   try {
@@ -30,13 +37,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     await out.flush();
     const message = describeError(error);
     if (message === undefined) {
-      process.stderr.write(
-        `${program}: internal error: ${error instanceof Error ? error.stack : String(error)}\n`,
-      );
+      stderr.write(`${program}: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
       return 1;
     }
-    process.stderr.write(`${program}: ${message}\n`);
-    if (error instanceof UsageError) process.stderr.write(`Try '${helpHint}' for more information.\n`);
+    stderr.write(`${program}: ${message}\n`);
+    if (error instanceof UsageError) stderr.write(`Try '${helpHint}' for more information.\n`);
     return error instanceof CommandError ? error.exitCode : 1;
   } finally {
     await out.flush();

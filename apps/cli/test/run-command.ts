@@ -1,10 +1,12 @@
-/** Runs the built command as a process of its own, in a folder that goes away with the test. */
+/** Runs the command in a folder that goes away with the test: built and as a process of its own, or within the test. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { onTestFinished } from "vitest";
+import { run } from "../src/run.ts";
 
 export const COMMAND: string = fileURLToPath(new URL("../bin/qcow2.js", import.meta.url));
 
@@ -18,7 +20,10 @@ export interface Outcome {
 export interface Workspace {
   readonly folder: string;
   file(name: string): string;
+  /** Within the test's own process. */
   qcow2(...args: string[]): Promise<Outcome>;
+  /** As a process of its own. */
+  start(...args: string[]): Promise<Outcome>;
   /** As {@link qcow2}, and the test fails unless it exits with 0. */
   succeed(...args: string[]): Promise<string>;
 }
@@ -26,11 +31,12 @@ export interface Workspace {
 export async function workspace(): Promise<Workspace> {
   const folder = await mkdtemp(path.join(tmpdir(), "qcow2-cli-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const qcow2 = (...args: string[]): Promise<Outcome> => runIn(folder, args);
+  const qcow2 = (...args: string[]): Promise<Outcome> => runHere(folder, args);
   return {
     folder,
     file: (name) => path.join(folder, name),
     qcow2,
+    start: (...args) => runIn(folder, args),
     succeed: async (...args) => {
       const outcome = await qcow2(...args);
       if (outcome.exitCode !== 0) throw new Error(`${args.join(" ")}: ${outcome.stderr}`);
@@ -55,4 +61,25 @@ export async function runIn(
     stdout: result.stdout,
     stderr: result.stderr,
   };
+}
+
+/** Runs the command within this process, which is a good deal quicker where many command lines are tried. */
+export async function runHere(cwd: string, args: readonly string[]): Promise<Outcome> {
+  const before = process.cwd();
+  const texts = { stdout: "", stderr: "" };
+  const collect = (name: keyof typeof texts): Writable =>
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        texts[name] += chunk.toString();
+        done();
+      },
+    });
+  process.chdir(cwd);
+  try {
+    const argv = [process.execPath, COMMAND, ...args];
+    const exitCode = await run(argv, { stdout: collect("stdout"), stderr: collect("stderr") });
+    return { exitCode, signal: undefined, ...texts };
+  } finally {
+    process.chdir(before);
+  }
 }

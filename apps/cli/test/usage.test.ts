@@ -1,18 +1,16 @@
 import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { COMMANDS } from "../src/commands.ts";
-import { COMMAND, runIn, workspace } from "./run-command.ts";
+import { COMMAND, runHere, runIn, workspace } from "./run-command.ts";
 
 describe("help", () => {
   test("names every command", async () => {
-    const { succeed } = await workspace();
-    const help = await succeed("--help");
+    const help = (await runHere(".", ["--help"])).stdout;
     for (const name of Object.keys(COMMANDS)) expect(help).toMatch(new RegExp(`^ {2}${name} +\\S`, "m"));
   });
 
   test.each(Object.keys(COMMANDS))("of %s has usage, options, examples and exit codes", async (name) => {
-    const { succeed } = await workspace();
-    const help = await succeed(name, "--help");
+    const help = (await runHere(".", [name, "--help"])).stdout;
     expect(help.startsWith(`Usage: qcow2 ${name} `)).toBe(true);
     for (const title of ["Options:", "Examples:", "Exit codes:"]) expect(help).toContain(`\n\n${title}\n`);
     expect(help).toMatch(/^ {2}-h, --help +print this help and exit$/m);
@@ -21,8 +19,8 @@ describe("help", () => {
   });
 
   test("goes before everything else", async () => {
-    const { qcow2 } = await workspace();
-    const outcome = await qcow2("convert", "-h", "--bogus");
+    const { start } = await workspace();
+    const outcome = await start("convert", "-h", "--bogus");
     expect(outcome).toMatchObject({ exitCode: 0, stderr: "" });
   });
 });

@@ -1,10 +1,11 @@
-import { Qcow2Image } from "@qcow2/core";
+import { type CheckResult, checkStorage, PROBE_BYTES, probeFormat } from "@qcow2/core";
+import { FileStorage } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
-import { openImage } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { couldNotOpen } from "../errors/describe-error.ts";
 import { checkCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
-import { parseImageName } from "../options/image-name.ts";
+import { type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText } from "../output/check-report.ts";
 import { startProgress } from "../progress.ts";
 import {
@@ -68,25 +69,27 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   checkCacheMode(args.value("cache"), "source cache");
   const quiet = args.has("quiet");
   const name = parseImageName(given, nameOptions(args));
-  await using disk = await openImage(name, { metadataOnly: true });
-  if (!(disk instanceof Qcow2Image)) {
-    throw new CommandError("This image format does not support checks", { exitCode: NO_CHECKS_FOR_FORMAT });
-  }
+  await using storage = await openToCheck(name);
   const progress = await startProgress({
     wanted: false,
     quiet: quiet || output === "json",
     stepPercent: 1,
     barByDefault: context.program === "qcow2",
   });
-  const result = await disk
-    .check({
+  let result: CheckResult;
+  try {
+    result = await checkStorage(storage, {
       onFinding: ({ severity, message }) => context.report(`${LABELS[severity]} ${message}`),
       onProgress: (fraction) => progress.report(Math.round(fraction * 1000), 1000),
-    })
-    .finally(() => progress.end({ succeeded: true }));
+    });
+  } catch (error) {
+    throw couldNotOpen(given, error);
+  } finally {
+    progress.end({ succeeded: true });
+  }
   if (!quiet) {
     await context.out.print(
-      output === "json" ? checkJson(result, { filename: given, format: disk.format }) : checkText(result),
+      output === "json" ? checkJson(result, { filename: given, format: CHECKED_FORMAT }) : checkText(result),
     );
   }
   if (result.checkErrors > 0) {
@@ -95,6 +98,35 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   }
   if (result.corruptions > 0) return CORRUPT;
   return result.leaks > 0 ? LEAKS : 0;
+}
+
+const CHECKED_FORMAT = "qcow2";
+
+/**
+ * The bytes of the image, not the image: what has to be checked may be too damaged to be opened.
+ * @throws CommandError if it cannot be opened, or is not in a format that has checks
+ */
+async function openToCheck({ given, path, format, forceShare }: ImageName): Promise<FileStorage> {
+  try {
+    const storage = await FileStorage.open(path, { readOnly: true, forceShare });
+    try {
+      const found = format ?? (await probe(storage));
+      if (found === CHECKED_FORMAT) return storage;
+      if (found !== "raw") throw new CommandError(`The format '${found}' is not supported`);
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+    await storage.close();
+  } catch (error) {
+    throw couldNotOpen(given, error);
+  }
+  throw new CommandError("This image format does not support checks", { exitCode: NO_CHECKS_FOR_FORMAT });
+}
+
+async function probe(storage: FileStorage): Promise<string> {
+  const bytes = new Uint8Array(PROBE_BYTES);
+  return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
 
 const LABELS = { corruption: "ERROR", leak: "Leaked", error: "ERROR" } as const;

@@ -1,7 +1,7 @@
 import { compareDisks } from "@qcow2/convert";
 import { type Codecs, type Disk, isQcow2Error } from "@qcow2/core";
+import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
-import { openCodecs } from "../disks/codecs.ts";
 import { openImage } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { describeError } from "../errors/describe-error.ts";
@@ -97,9 +97,9 @@ async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: Comman
   });
   let succeeded = false;
   try {
-    await using codecs = openCodecs();
+    await using codecs = nodeCodecs();
     const open = (name: string, format: string | undefined): Promise<Disk> =>
-      openToCompare(name, format, args, codecs.codecs);
+      openToCompare(name, format, args, codecs);
     await using first = await open(firstName, args.value("firstFormat"));
     await using second = await open(secondName, args.value("secondFormat"));
     const result = await compareDisks({

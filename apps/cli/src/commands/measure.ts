@@ -1,6 +1,6 @@
 import { type Measurement, measureImage } from "@qcow2/convert";
+import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
-import { openCodecs } from "../disks/codecs.ts";
 import { openImage } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { CreationOptions } from "../options/creation-options.ts";
@@ -91,9 +91,9 @@ async function runMeasure(args: ParsedArguments<typeof OPTIONS>, { out }: Comman
   if (given === undefined) {
     measurement = await measureImage({ ...measure, size: size ?? 0 });
   } else {
-    await using codecs = openCodecs();
+    await using codecs = nodeCodecs();
     await using source = await openImage(parseImageName(given, nameOptions(args)), {
-      codecs: codecs.codecs,
+      codecs,
       snapshot: snapshot === undefined ? undefined : parseSnapshotSelector(snapshot),
     });
     measurement = await measureImage({ ...measure, source });

@@ -1,16 +1,13 @@
 /** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
 import { type ConvertOptions, convertDisk } from "@qcow2/convert";
 import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
-import { fileReferences } from "@qcow2/node";
-import { openCodecs } from "../disks/codecs.ts";
+import { fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
 import { assertNoFileOf } from "../disks/layers.ts";
 import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
-import { combineNames } from "../disks/path-names.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
-import { plainPath } from "../options/image-name.ts";
 import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
 
 export interface ConvertEvents {
@@ -22,11 +19,11 @@ export interface ConvertEvents {
 /** @throws CommandError, Qcow2Error, the signal's reason; a new target is then not there, or is what it was. */
 export async function convertImages(request: ConvertRequest, events: ConvertEvents): Promise<void> {
   if (request.target.kind === "new") checkNewImage(request.target);
-  await using codecs = openCodecs();
-  await using source = await openSources(request, codecs.codecs);
+  await using codecs = nodeCodecs();
+  await using source = await openSources(request, codecs);
   events.signal.throwIfAborted();
   const { target } = request;
-  const job = { request, source, events, codecs: codecs.codecs };
+  const job = { request, source, events, codecs };
   await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
 }
 
@@ -65,7 +62,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
       size: source.size,
       options,
       codecs,
-      references: backing === undefined ? undefined : fileReferences({ probeBacking: false }),
+      references: backing === undefined ? undefined : fileReferences({ codecs }),
     });
   } catch (error) {
     throw withPrefix(`${target.given}: error while converting ${options.format}: `, error);
@@ -89,7 +86,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
 async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promise<Disk | undefined> {
   const name = options.text("backing_file");
   if (name === undefined) return undefined;
-  const backingPath = plainPath(combineNames(path, name));
+  const backingPath = resolveBackingName(name, path);
   const format = options.text("backing_fmt");
   const disk = await openImage(
     { given: backingPath, path: backingPath, format, forceShare: false },

@@ -1,8 +1,7 @@
+import { resolveBackingName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
-import { plainPath } from "../options/image-name.ts";
 import { assertNoFileOf } from "./layers.ts";
 import { openImage } from "./open-image.ts";
-import { combineNames } from "./path-names.ts";
 
 export interface NewBackingFile {
   /** As it is to be recorded; relative names are relative to the overlay. */
@@ -28,7 +27,7 @@ export async function checkBackingFile({
   if (name === overlay) {
     throw new CommandError("Error: Trying to create an image with the same filename as the backing file");
   }
-  const path = plainPath(combineNames(overlay, name));
+  const path = resolveBackingName(name, overlay);
   if (!open) {
     if (format === undefined) throw new CommandError("Backing file specified without backing format");
     return undefined;

@@ -17,12 +17,12 @@ export async function describeChain(
   const reports: ImageReport[] = [];
   const seen = new Set<string>();
   for (let next: ImageName | undefined = name; next !== undefined; ) {
-    const identity = await fileIdentity(next);
+    const report = await describeImage(next);
+    const identity = await fileIdentity(next.path);
     if (seen.has(identity)) {
       throw new CommandError(`Backing file '${next.given}' creates an infinite loop.`);
     }
     seen.add(identity);
-    const report = await describeImage(next);
     reports.push(report);
     next = wholeChain ? backingName(report, next) : undefined;
   }
@@ -110,10 +110,9 @@ function encryption({ encryption: format }: Qcow2Info): { readonly format: strin
 async function describeFile(name: ImageName): Promise<ImageReport> {
   try {
     await using storage = await FileStorage.open(name.path, { readOnly: true, forceShare: true });
-    const isBlockDevice = (await stat(name.path)).isBlockDevice();
     return {
       filename: name.path,
-      format: isBlockDevice ? "host_device" : "file",
+      format: storage.kind === "block-device" ? "host_device" : "file",
       virtualSize: Math.ceil((await storage.size()) / 512) * 512,
       actualSize: await storage.allocatedBytes?.(),
       dirty: false,
@@ -137,11 +136,7 @@ function backingName({ backing }: ImageReport, from: ImageName): ImageName | und
   return { given: fullFilename, path: plainPath(fullFilename), format, forceShare: from.forceShare };
 }
 
-async function fileIdentity(name: ImageName): Promise<string> {
-  try {
-    const { dev, ino } = await stat(name.path, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch (error) {
-    throw couldNotOpen(name.given, error);
-  }
+async function fileIdentity(path: string): Promise<string> {
+  const { dev, ino } = await stat(path, { bigint: true });
+  return `${dev}:${ino}`;
 }

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { type Disk, Qcow2Image } from "@qcow2/core";
+import { resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { combineNames } from "./path-names.ts";
 
@@ -20,7 +21,7 @@ function* layersOf(disk: Disk): Generator<Layer> {
       return;
     }
     const { dataFile, backingFile } = layer.info();
-    yield { name, dataName: dataFile === undefined ? name : combineNames(name, dataFile) };
+    yield { name, dataName: dataFile === undefined ? name : resolveDataFileName(dataFile) };
     if (backingFile !== undefined) name = combineNames(name, backingFile);
     layer = layer.backing;
   }

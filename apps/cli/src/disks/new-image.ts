@@ -11,12 +11,10 @@ import {
   type References,
   type WritableDisk,
 } from "@qcow2/core";
-import { TargetFile } from "@qcow2/node";
+import { resolveDataFileName, TargetFile } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import type { CreationOptions } from "../options/creation-options.ts";
-import { plainPath } from "../options/image-name.ts";
 import { imageOptionsOf, preallocationOf } from "../options/qcow2-options.ts";
-import { combineNames } from "./path-names.ts";
 
 export interface NewImageRequest {
   readonly path: string;
@@ -78,7 +76,7 @@ async function createQcow2(request: NewImageRequest, openTarget: OpenTarget): Pr
   const backingName = options.text("backing_file");
   const dataFileName = options.text("data_file");
   const dataTarget =
-    dataFileName === undefined ? undefined : await openTarget(combineNames(path, plainPath(dataFileName)));
+    dataFileName === undefined ? undefined : await openTarget(resolveDataFileName(dataFileName));
   const target = await openTarget(path);
   return await Qcow2Image.create({
     ...imageOptionsOf(options),
