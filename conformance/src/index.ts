@@ -1,1 +1,1 @@
-export {};
+export { findQemuReleases, QemuRelease, type QemuTool, REFERENCE_MINOR } from "./qemu-release.ts";
