@@ -85,6 +85,7 @@ export async function ensureBuilt(options = {}) {
 /** @param {readonly string[]} args @returns {Promise<number>} The exit code. */
 export function runTurbo(args) {
   return runNode("node_modules/turbo/bin/turbo", [...args, "--output-logs=errors-only", "--ui=stream"], {
+    quiet: true,
     env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", TURBO_NO_UPDATE_NOTIFIER: "1" },
   });
 }

@@ -11,8 +11,9 @@ export const repository = join(dirname(fileURLToPath(import.meta.url)), "../..")
  * Runs a Node.js program to its end.
  * @param {string} script Path of the program, relative to the repository or absolute.
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, stdio?: import("node:child_process").StdioOptions }} [options]
- *   `stdio` defaults to no input and both outputs on standard error, so that the output of whatever comes after stays clean.
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, stdio?: import("node:child_process").StdioOptions, quiet?: boolean }} [options]
+ *   `stdio` defaults to no input and both outputs on standard error, so that the output of whatever comes after stays
+ *   clean. With `quiet`, what the program says is shown only if it fails.
  * @returns {Promise<number>} The exit code, or 128 + n if signal n ended it, as shells count.
  */
 export function runNode(script, args, options = {}) {
@@ -20,8 +21,11 @@ export function runNode(script, args, options = {}) {
     const child = spawn(process.execPath, [script, ...args], {
       cwd: options.cwd ?? repository,
       env: options.env ?? process.env,
-      stdio: options.stdio ?? ["ignore", 2, 2],
+      stdio: options.quiet === true ? ["ignore", "pipe", "pipe"] : (options.stdio ?? ["ignore", 2, 2]),
     });
+    const said = [];
+    child.stdout?.on("data", (chunk) => said.push(chunk));
+    child.stderr?.on("data", (chunk) => said.push(chunk));
     // The terminal sends Ctrl-C to the child as well: it is the child that decides how to end, and we report how it did.
     const wait = () => {};
     const forward = () => child.kill("SIGTERM");
@@ -31,6 +35,7 @@ export function runNode(script, args, options = {}) {
     child.on("close", (code, signal) => {
       process.off("SIGINT", wait);
       process.off("SIGTERM", forward);
+      if (code !== 0) for (const chunk of said) process.stderr.write(chunk);
       resolve(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
