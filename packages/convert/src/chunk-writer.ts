@@ -104,9 +104,11 @@ export class ChunkWriter {
   }
 
   async #writeCluster(offset: number, from: Uint8Array): Promise<void> {
-    const { target } = this.#checked;
+    const { target, unitBytes } = this.#checked;
     if (target.writeCompressed === undefined) throw new Error("checked before: the target can compress");
-    await target.writeCompressed({ offset, from });
+    // Where the source ends before the target, its last cluster may be one of which only a part is ours.
+    const isWhole = from.length === unitBytes || offset + from.length === target.size;
+    await (isWhole ? target.writeCompressed({ offset, from }) : target.write({ offset, from }));
     this.#bytesWritten += from.length;
   }
 

@@ -139,6 +139,14 @@ describe("convertDisk", () => {
     expectBytes(target.bytes, source.bytes);
   });
 
+  it("does not touch the rest of a cluster that the source only begins", async () => {
+    const source = sourceWith(65 * K, [[0, 65 * K]]);
+    const target = new MemoryDisk({ size: 256 * K, fill: 0xee });
+    await convertDisk({ source, target, targetIsZero: false, compress: true, clusterSize: 64 * K });
+    expect(kindsAndOffsets(target)).toEqual(["writeCompressed 0K 64K", "write 64K 1K"]);
+    expect(target.bytes[65 * K]).toBe(0xee);
+  });
+
   it("writes compressed zeroes as well with sparseBytes 0", async () => {
     const source = sourceWith(256 * K, [[0, 64 * K]]);
     const target = new MemoryDisk({ size: 256 * K });

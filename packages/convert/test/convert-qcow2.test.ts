@@ -1,0 +1,113 @@
+/** Converting with real images on both sides, all in memory. A failing run prints its seed; fast-check replays it. */
+import { type Disk, type ImageOptions, MemoryStorage, Qcow2Image, RawDisk } from "@qcow2/core";
+import { chainArbitrary, expectSameContent, imageOptionsArbitrary, modelOfChain } from "@qcow2/testing";
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { compareDisks, convertDisk } from "../src/index.ts";
+import { codecs, ReusableStorage, StoredChain } from "./stored-chain.ts";
+
+const drawnSource = chainArbitrary({ compressionTypes: ["zlib"], maxOperations: 5 });
+const drawnTarget = imageOptionsArbitrary({ compressionTypes: ["zlib"] });
+const drawnOptions = fc.record({
+  sparseBytes: fc.constantFrom(0, 512, 4096, 4096, 65536),
+  parallel: fc.integer({ min: 1, max: 9 }),
+  chunkBytes: fc.constantFrom(4096, 65536, 2 ** 21),
+  outOfOrder: fc.boolean(),
+  compress: fc.boolean(),
+});
+
+/** Opens the image again and holds it against its source: content, and nothing for the check to find. */
+async function expectSoundCopy(source: Disk, storage: ReusableStorage, backing?: Disk): Promise<void> {
+  const references = {
+    openBackingFile: async () => backing as Disk,
+    openDataFile: async () => Promise.reject(new Error("there is none")),
+  };
+  const copy = await Qcow2Image.open({ storage, readOnly: true, codecs, references });
+  expect(await compareDisks({ first: source, second: copy })).toEqual({ identical: true });
+  expect(await copy.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
+  await copy.close();
+}
+
+it("copies any chain into any new image, and back into a raw one", async () => {
+  await fc.assert(
+    fc.asyncProperty(drawnSource, drawnTarget, drawnOptions, async (drawn, image, options) => {
+      const source = (await (await StoredChain.build(drawn)).open())!;
+      const model = await modelOfChain(drawn);
+      const storage = new ReusableStorage();
+      const target = await Qcow2Image.create({ ...image, storage, size: source.size, codecs });
+      await convertDisk({ source, target, targetIsZero: true, ...options });
+      await expectSameContent(target, model);
+      await target.close();
+      await expectSoundCopy(source, storage);
+
+      const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
+      const raw = await RawDisk.open({ storage: new MemoryStorage(), size: source.size });
+      await convertDisk({ source: copy, target: raw, targetIsZero: true, ...options, compress: false });
+      await expectSameContent(raw, model);
+      await source.close();
+    }),
+    { numRuns: 25 },
+  );
+}, 60_000);
+
+it("copies over what an existing image holds", async () => {
+  await fc.assert(
+    fc.asyncProperty(drawnSource, drawnSource, drawnOptions, async (drawn, old, options) => {
+      const source = (await (await StoredChain.build(drawn)).open())!;
+      const before = (await (await StoredChain.build(old)).open())!;
+      const storage = new ReusableStorage();
+      const size = Math.max(source.size, before.size);
+      const image = imageOptionsOf(old.top.options);
+      const target = await Qcow2Image.create({ ...image, storage, size, codecs });
+      await convertDisk({ source: before, target, targetIsZero: true });
+      await convertDisk({ source, target, targetIsZero: false, ...options });
+      const model = await modelOfChain(drawn);
+      expect(await model.firstDifference(target)).toBeUndefined();
+      await target.close();
+      const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
+      expect(await copy.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
+    }),
+    { numRuns: 25 },
+  );
+}, 60_000);
+
+it("copies an overlay onto the same backing file, without what that holds", async () => {
+  await fc.assert(
+    fc.asyncProperty(drawnSource, drawnTarget, drawnOptions, async (drawn, image, options) => {
+      const chain = await StoredChain.build(drawn);
+      const source = (await chain.open())!;
+      const backing = await chain.open(1);
+      fc.pre(backing !== undefined);
+      const storage = new ReusableStorage();
+      const references = {
+        openBackingFile: async () => (await chain.open(1)) as Disk,
+        openDataFile: async () => Promise.reject(new Error("there is none")),
+      };
+      const backingFile = { name: "below", format: backing!.format };
+      const target = await Qcow2Image.create({
+        ...image,
+        storage,
+        size: source.size,
+        codecs,
+        references,
+        backingFile,
+      });
+      await convertDisk({
+        source,
+        target,
+        targetIsZero: false,
+        targetBacking: { size: backing!.size },
+        ...options,
+      });
+      await expectSameContent(target, await modelOfChain(drawn));
+      await target.close();
+      await expectSoundCopy(source, storage, await chain.open(1));
+    }),
+    { numRuns: 25 },
+  );
+}, 60_000);
+
+/** Without preallocation: the old image is to have holes too. */
+function imageOptionsOf({ preallocation: _, ...options }: ImageOptions): ImageOptions {
+  return options;
+}
