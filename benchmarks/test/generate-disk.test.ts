@@ -22,8 +22,8 @@ async function disk(seed: number): Promise<Buffer> {
   const path = join(folder, "disk.raw");
   await generateDisk({ path, seed, ...OPTIONS });
   const { blocks } = await stat(path);
-  // Half of the disk is holes; file systems without holes do not exist among those that tests run on.
-  expect(blocks * 512).toBeLessThan(16 * MIB);
+  // Half of the disk is holes; elsewhere it depends on the file system whether they take space.
+  if (process.platform === "linux") expect(blocks * 512).toBeLessThan(16 * MIB);
   return await readFile(path);
 }
 
