@@ -46,7 +46,7 @@ it("copies any chain into any new image, and back into a raw one", async () => {
       await expectSameContent(raw, model);
       await source.close();
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 }, 60_000);
 
@@ -67,7 +67,7 @@ it("copies over what an existing image holds", async () => {
       const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
       expect(await copy.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 }, 60_000);
 
@@ -103,7 +103,7 @@ it("copies an overlay onto the same backing file, without what that holds", asyn
       await target.close();
       await expectSoundCopy(source, storage, await chain.open(1));
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 }, 60_000);
 
