@@ -97,6 +97,8 @@ export class Allocator {
     const { refcounts, layout } = this.#image;
     const cluster = this.#clusterOf(offset);
     const room = (cluster + 1) * layout.geometry.clusterSize - offset;
+    const isLonger = length > room;
+    if (isLonger && !(await this.#allocateExactly(cluster + 1))) return undefined;
     const counted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
       const refcount = block === undefined ? 0 : this.#refcountIn(block, cluster);
       // It may have been given up meanwhile, or be shared by as many as its refcount can say.
@@ -104,9 +106,8 @@ export class Allocator {
       refcounts.setInBlock(block, cluster, 1, refcount + 1);
       return true;
     });
-    if (!counted) return undefined;
-    if (length <= room || (await this.#allocateExactly(cluster + 1))) return offset;
-    this.#commit.free(cluster, 1);
+    if (counted) return offset;
+    if (isLonger) this.#commit.free(cluster + 1, 1);
     return undefined;
   }
 

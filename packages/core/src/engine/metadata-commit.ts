@@ -123,6 +123,7 @@ export class MetadataCommit {
     await this.barrier();
     await this.#options.reads.drain();
     await this.#applyFrees(frees);
+    await this.#writeRefcounts();
   }
 
   async #writeRefcounts(): Promise<void> {
