@@ -67,6 +67,7 @@ export async function checkImage(
   const passes = passesFor(clusterCount + 1, layout, memoryBytes);
   const capacity = Math.ceil((clusterCount + 1) / passes);
   let pass = 0;
+  let progress = 0;
   const { l1Table, refcountTable } = layout;
   const context: CheckContext = {
     storage,
@@ -93,7 +94,11 @@ export async function checkImage(
     report,
     memoryBytes,
     signal: options.signal,
-    onPassProgress: (fraction) => options.onProgress?.((pass + fraction) / passes),
+    onPassProgress: (fraction) => {
+      // A pass over many batches starts again with each of them; what is shown does not go back.
+      progress = Math.max(progress, (pass + fraction) / passes);
+      options.onProgress?.(progress);
+    },
   };
   let highest = 0;
   for (; pass < passes; pass++) {

@@ -26,7 +26,7 @@ export async function checkL2Tables(context: CheckContext, tables: L2Tables): Pr
           active: tables.activeWeights[index] as number,
           total: tables.totalWeights[index] as number,
         });
-        await checker.checkRefcountsElsewhere();
+        if (checker.needsRefcounts) await checker.checkRefcountsElsewhere();
       } else if (window.isFirstPass) {
         const { message } = run.failure;
         report.add("error", "read-error", () => ({

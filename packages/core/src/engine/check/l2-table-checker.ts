@@ -70,9 +70,13 @@ export class L2TableChecker {
     }
   }
 
+  /** True if {@link checkRefcountsElsewhere} has to be called before the next table: hardly ever. */
+  get needsRefcounts(): boolean {
+    return this.#elsewhere.length > 0;
+  }
+
   /** Finishes what {@link check} could not do without reading. */
   async checkRefcountsElsewhere(): Promise<void> {
-    if (this.#elsewhere.length === 0) return;
     const { geometry, stored } = this.#context;
     const { view } = this.#table;
     for (const at of this.#elsewhere) {
