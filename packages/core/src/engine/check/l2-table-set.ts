@@ -1,7 +1,7 @@
 /** A set of L2 tables by host offset, each with how often it is referenced, in bounded memory. */
 
 /** References are taken in batches of this many between two merges. */
-const STAGING_ENTRIES = 131072;
+const STAGING_ENTRIES = 32768;
 /** Offsets are multiples of 512, so that the lowest bit can say which L1 table the reference came from. */
 const ACTIVE_BIT = 1;
 
