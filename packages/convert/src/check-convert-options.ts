@@ -5,6 +5,8 @@ import type { SharedBacking } from "./copy-plan.ts";
 
 const DEFAULT_PARALLEL = 8;
 const DEFAULT_CHUNK_BYTES = 2 * 2 ** 20;
+/** All clusters of a chunk are compressed at once: smaller chunks keep as many threads busy with less memory. */
+const DEFAULT_COMPRESSED_CHUNK_BYTES = 512 * 2 ** 10;
 const DEFAULT_SPARSE_BYTES = 4096;
 const SECTOR_SIZE = 512;
 /** Subclusters in a cluster (specification: "Extended L2 Entries"). */
@@ -41,7 +43,9 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
   if (clusterSize < SECTOR_SIZE || !Number.isInteger(Math.log2(clusterSize))) {
     throw new RangeError(`clusterSize must be a power of two of at least 512, not ${clusterSize}`);
   }
-  const chunkBytes = Math.ceil((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) / clusterSize) * clusterSize;
+  const wantedChunkBytes =
+    options.chunkBytes ?? (compress ? DEFAULT_COMPRESSED_CHUNK_BYTES : DEFAULT_CHUNK_BYTES);
+  const chunkBytes = Math.ceil(wantedChunkBytes / clusterSize) * clusterSize;
   requireInteger("chunkBytes", chunkBytes, SECTOR_SIZE);
   if (target.size < source.size) {
     throw new Qcow2Error("out-of-range", "output file is smaller than input file", {

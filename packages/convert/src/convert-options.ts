@@ -37,7 +37,7 @@ export interface ConvertOptions {
   readonly targetBacking?: TargetBacking | undefined;
   /** Chunks in work at a time. Default 8. Memory: this many times `chunkBytes`. */
   readonly parallel?: number | undefined;
-  /** Bytes of the largest read. Default 2 MiB, as in QEMU; at least a cluster. */
+  /** Bytes of the largest read; at least a cluster. Default 2 MiB, as in QEMU; with `compress` 512 KiB. */
   readonly chunkBytes?: number | undefined;
   /** Let the target allocate in the order in which chunks happen to be ready. Default: in the order of the disk. */
   readonly outOfOrder?: boolean | undefined;

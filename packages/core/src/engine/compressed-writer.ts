@@ -68,7 +68,11 @@ export class CompressedWriter {
 
   async #place(offset: number, compressed: Uint8Array): Promise<number> {
     const { allocation, allocator, image } = this.#context;
-    const hostOffset = await allocation.run(() => allocator.allocateBytes(compressed.length));
+    const hostOffset = await allocation.run(async () => {
+      // A missing L2 table gets its place here too: when linked, clusters come in the order in which they are ready.
+      releaseSlice(await writableSlice(this.#context, offset));
+      return await allocator.allocateBytes(compressed.length);
+    });
     const maximum = 2 ** Math.min(53, 62 - (image.mapping.geometry.clusterBits - 8));
     if (hostOffset + compressed.length > maximum) {
       throw new Qcow2Error("limit-exceeded", "The image file is too large for compressed clusters", {
