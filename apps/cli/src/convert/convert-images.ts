@@ -1,6 +1,6 @@
 /** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
 import { type ConvertOptions, convertDisk } from "@qcow2/convert";
-import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
+import { type Codecs, type CompressionType, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
 import { assertNoFileOf } from "../disks/layers.ts";
@@ -8,6 +8,7 @@ import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
+import { imageOptionsOf } from "../options/qcow2-options.ts";
 import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
 
 export interface ConvertEvents {
@@ -53,6 +54,7 @@ async function openSources({ sources, snapshot, target }: ConvertRequest, codecs
 async function convertToNew(job: Job, target: NewTarget): Promise<void> {
   const { source, codecs } = job;
   const { options, path } = target;
+  if (job.request.compress) requireCompressor(codecs, imageOptionsOf(options).compressionType ?? "zlib");
   options.set("size", String(source.size));
   const backing = await openBacking(target, codecs);
   let image: NewImage;
@@ -103,6 +105,9 @@ async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promis
 
 async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
   await using disk = await openWritable(target.name, job.codecs);
+  if (job.request.compress && disk instanceof Qcow2Image) {
+    requireCompressor(job.codecs, disk.info().compressionType);
+  }
   if (disk.size < job.source.size) throw new CommandError("output file is smaller than input file");
   try {
     await copy(job, {
@@ -114,6 +119,14 @@ async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
   } catch (error) {
     throw blameTarget(error, target.given);
   }
+}
+
+/** @throws CommandError if this runtime can only decompress, before anything is written. */
+function requireCompressor(codecs: Codecs, type: CompressionType): void {
+  if (codecs[type]?.compress !== undefined) return;
+  throw new CommandError(
+    `Compressing with ${type} needs Node.js 22.15 or newer; this is ${process.versions.node} (zlib works here)`,
+  );
 }
 
 type TargetPart = Pick<ConvertOptions, "target" | "targetIsZero" | "targetBacking">;

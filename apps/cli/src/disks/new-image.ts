@@ -147,14 +147,14 @@ class PendingImage implements NewImage {
 
   async commit(): Promise<void> {
     try {
-      await this.disk.flush();
+      // Closing writes what the image still holds back; committing makes all of it durable.
+      await this.disk.close();
       // The data file first: an image without its data file is worse than a data file without its image.
       for (const target of this.#targets) await target.commit();
     } catch (error) {
       await this.abort();
       throw error;
     }
-    await this.disk.close();
   }
 
   async abort(): Promise<void> {
