@@ -34,7 +34,7 @@ async function errorOf(
 }
 
 describe.each([
-  { name: "FileStorage", noFfi: "" },
+  { name: "FileStorage", noFfi: process.env.QCOW2_NO_FFI ?? "" },
   { name: "FileStorage without FFI", noFfi: "1" },
 ])("$name", ({ name, noFfi }) => {
   beforeEach(() => void vi.stubEnv("QCOW2_NO_FFI", noFfi));

@@ -105,7 +105,7 @@ describe.each(DECODERS)("decompressZstdCluster with $name", ({ decoder, missing 
     const contents = {
       text: Buffer.from("The quick brown fox jumps over the lazy dog. ".repeat(5000)).subarray(0, CLUSTER),
       mixed: mixed(CLUSTER),
-      large: mixed(2 * 2 ** 20),
+      large: mixed(2 ** 19),
       noise: incompressible(CLUSTER, 5),
       zeroes: Buffer.alloc(CLUSTER),
     };
@@ -146,7 +146,7 @@ describe("xxHash64Low32", () => {
   });
 
   it.skipIf(!zstdTool)("agrees with the zstd tool for every length of tail", async () => {
-    for (let length = 0; length < 70; length++) {
+    for (const length of [0, 1, 3, 4, 5, 7, 8, 12, 15, 31, 32, 33, 39, 44, 63, 64, 69]) {
       const content = incompressible(length, length);
       const { stdout } = await execa("zstd", ["-c", "--check"], { input: content, encoding: "buffer" });
       const stored = Buffer.from(stdout).readUInt32LE(stdout.length - 4);
