@@ -36,7 +36,18 @@ export async function readBitmapDirectory(
   const bytes = new Uint8Array(length);
   await readExactly(storage, offset, bytes, "The bitmap directory");
   const entries = decodeBitmapDirectory(bytes, extension.bitmapCount);
-  for (const entry of entries) assertBitmapEntry(entry, disk);
+  const names = new Set<string>();
+  for (const entry of entries) {
+    assertBitmapEntry(entry, disk);
+    const name = decodeStoredText(entry.nameBytes);
+    if (names.has(name)) {
+      throw new Qcow2Error("invalid-image", `Bitmap already exists: ${name}`, {
+        structure: "bitmap directory",
+        found: name,
+      });
+    }
+    names.add(name);
+  }
   return entries;
 }
 

@@ -1,6 +1,7 @@
 /** The bitmap directory (specification: "Bitmap directory"): entries of variable length, padded to 8 bytes. */
 import { Qcow2Error } from "../errors.ts";
-import { MAX_BITMAP_NAME_BYTES, MAX_BITMAP_TABLE_ENTRIES } from "../limits.ts";
+import { MAX_BITMAP_NAME_BYTES, MAX_BITMAP_TABLE_ENTRIES, SECTOR_SIZE } from "../limits.ts";
+import { roundDown } from "./geometry.ts";
 import { decodeStoredText } from "./stored-text.ts";
 import { viewOf } from "./uint64.ts";
 
@@ -116,8 +117,20 @@ export function assertBitmapEntry(
     dataBytes <= MAX_BITMAP_DATA_BYTES &&
     // A bitmap that was in use may have missed a resize, so its size says nothing.
     (inUse || disk.virtualSize <= dataBytes * 8 * 2 ** entry.granularityBits);
-  if (!satisfied)
-    throw broken(`Bitmap '${decodeStoredText(entry.nameBytes)}' doesn't satisfy the constraints`);
+  const name = decodeStoredText(entry.nameBytes);
+  if (!satisfied) throw broken(`Bitmap '${name}' doesn't satisfy the constraints`);
+  if (!inUse && entry.tableSize !== bitmapTableEntries(entry.granularityBits, disk)) {
+    throw broken(`Could not read bitmap '${name}' from image: its table has ${entry.tableSize} entries`);
+  }
+}
+
+/** Entries of the table of a bitmap over the whole disk: its bits are stored in units of 64. */
+function bitmapTableEntries(
+  granularityBits: number,
+  disk: { readonly clusterSize: number; readonly virtualSize: number },
+): number {
+  const bits = Math.ceil(roundDown(disk.virtualSize, SECTOR_SIZE) / 2 ** granularityBits);
+  return Math.ceil((Math.ceil(bits / 64) * 8) / disk.clusterSize);
 }
 
 function bitmapEntryBytes(nameSize: number, extraSize: number): number {

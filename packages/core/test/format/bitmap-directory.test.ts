@@ -99,6 +99,7 @@ describe("a bitmap", () => {
     ["extra data", { extraData: new Uint8Array(1) }],
     // 64 KiB of bits at 512 bytes each cover 256 MiB only.
     ["too little data for the disk", { granularityBits: 9 }],
+    ["a table longer than the disk needs", { tableSize: 2 }],
   ])("with %s is refused", (_, change) => {
     expect(() => assertBitmapEntry({ ...DAILY, ...change }, disk)).toThrow(
       expect.objectContaining({ code: "invalid-image" }),
