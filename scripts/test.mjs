@@ -8,6 +8,11 @@ import { join } from "node:path";
 import { requireSupportedNode } from "./lib/node-version.mjs";
 import { repository, runNode } from "./lib/run.mjs";
 
+const TSC = "node_modules/typescript/bin/tsc";
+
+/** Names of the steps before the tests that failed. @type {string[]} */
+const failedSteps = [];
+
 requireSupportedNode();
 main(process.argv.slice(2).flatMap(toVitestFilters)).then(
   (exitCode) => {
@@ -37,7 +42,10 @@ async function main(vitestArguments) {
     await step("lint", () =>
       runTool("node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings"),
     );
-    await step("types", () => runTurbo(["run", "typecheck"]));
+    await step(
+      "types",
+      async () => (await runTurbo(["run", "typecheck"])) || (await runTool(TSC, "-p", "scripts")),
+    );
   }
   await qemu;
 
@@ -50,10 +58,11 @@ async function main(vitestArguments) {
   return printSummary({ failedSteps, report });
 }
 
-/** Names of the steps before the tests that failed. */
-const failedSteps = [];
-
-/** Runs one step and says how it ended. @param {() => Promise<number>} run Gives an exit code. */
+/**
+ * Runs one step and says how it ended.
+ * @param {string} name
+ * @param {() => Promise<number>} run Gives an exit code.
+ */
 async function step(name, run) {
   const started = performance.now();
   const ok = (await run()) === 0;
@@ -62,11 +71,12 @@ async function step(name, run) {
   return ok;
 }
 
+/** @param {string} script @param {...string} args */
 function runTool(script, ...args) {
   return runNode(script, args, { stdio: ["ignore", 1, 2] });
 }
 
-/** vitest takes the folder of one workspace as a filter, but not a folder of workspaces. */
+/** vitest takes the folder of one workspace as a filter, but not a folder of workspaces. @param {string} word */
 function toVitestFilters(word) {
   const parent = word.replace(/[/\\]$/, "");
   if (parent !== "packages" && parent !== "apps") return [word];

@@ -27,6 +27,7 @@ function filesBelow(folder) {
 /** One hash over everything that the outputs depend on: sources, manifests, compiler and dependencies. */
 function hashOfInputs() {
   const hash = createHash("sha256");
+  /** @param {string} path */
   const add = (path) =>
     hash
       .update(`${path}\0`)

@@ -26,7 +26,7 @@ export function isInstalled(folder = repository) {
   });
 }
 
-/** @returns {Record<string, any> | undefined} */
+/** @param {string} path @returns {Record<string, any> | undefined} */
 function readLock(path) {
   try {
     return JSON.parse(readFileSync(path, "utf8")).packages;
@@ -48,7 +48,11 @@ export async function ensureInstalled() {
   process.exit(1);
 }
 
-/** Runs the npm that started us, or else the one that came with this Node.js, or else the one on PATH. */
+/**
+ * Runs the npm that started us, or else the one that came with this Node.js, or else the one on PATH.
+ * @param {readonly string[]} args
+ * @returns {Promise<number>} The exit code.
+ */
 function runNpm(args) {
   const beside = [
     process.env.npm_execpath,

@@ -4,14 +4,14 @@
  */
 
 /** The oldest Node.js that the packages support ("engines" in package.json). */
-const OLDEST = [20, 19];
+const OLDEST = { major: 20, minor: 19 };
 
 /** Ends the process with a sentence and exit code 1 if this Node.js is too old. */
 export function requireSupportedNode() {
-  const [major, minor] = process.versions.node.split(".").map(Number);
-  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major > OLDEST.major || (major === OLDEST.major && minor >= OLDEST.minor)) return;
   console.error(
-    `This project needs Node.js ${OLDEST.join(".")} or newer; this is Node.js ${process.versions.node} (${process.execPath}).`,
+    `This project needs Node.js ${OLDEST.major}.${OLDEST.minor} or newer; this is Node.js ${process.versions.node} (${process.execPath}).`,
   );
   process.exit(1);
 }

@@ -23,6 +23,7 @@ export function runNode(script, args, options = {}) {
       env: options.env ?? process.env,
       stdio: options.quiet === true ? ["ignore", "pipe", "pipe"] : (options.stdio ?? ["ignore", 2, 2]),
     });
+    /** @type {Uint8Array[]} */
     const said = [];
     child.stdout?.on("data", (chunk) => said.push(chunk));
     child.stderr?.on("data", (chunk) => said.push(chunk));
@@ -36,7 +37,7 @@ export function runNode(script, args, options = {}) {
       process.off("SIGINT", wait);
       process.off("SIGTERM", forward);
       if (code !== 0) for (const chunk of said) process.stderr.write(chunk);
-      resolve(code ?? 128 + (constants.signals[signal] ?? 0));
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
     });
   });
 }

@@ -5,6 +5,7 @@ import { repository } from "./run.mjs";
 
 /**
  * @typedef {{ passed: number, failed: number, skipped: number }} Counts
+ * @typedef {{ name: string, status: string, assertionResults: readonly { status: string }[] }} FileResult
  * @typedef {{ total: Counts, byWorkspace: Map<string, Counts> }} Report
  */
 
@@ -35,13 +36,16 @@ export function readReport(path, exitCode) {
     if (file.status === "failed" && !hasFailure) counts.failed++;
   }
   for (const counts of report.byWorkspace.values()) {
-    for (const key of ["passed", "failed", "skipped"]) report.total[key] += counts[key];
+    report.total.passed += counts.passed;
+    report.total.failed += counts.failed;
+    report.total.skipped += counts.skipped;
   }
   // Errors outside any test (an unhandled rejection, no test file found) fail the run all the same.
   if (exitCode !== 0 && report.total.failed === 0) report.total.failed = 1;
   return report;
 }
 
+/** @param {string} path @returns {readonly FileResult[]} */
 function readFiles(path) {
   try {
     return JSON.parse(readFileSync(path, "utf8")).testResults;
@@ -50,7 +54,7 @@ function readFiles(path) {
   }
 }
 
-/** "packages/core", "apps/cli", "conformance", ... */
+/** "packages/core", "apps/cli", "conformance", ... @param {string} file */
 function workspaceOf(file) {
   const parts = relative(repository, file).split(sep);
   return parts.slice(0, parts[0] === "packages" || parts[0] === "apps" ? 2 : 1).join("/");
