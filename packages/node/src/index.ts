@@ -1,3 +1,4 @@
+export { bufferPrimitives } from "./buffer-primitives.ts";
 export { type NodeCodecs, type NodeCodecsOptions, nodeCodecs } from "./codecs/node-codecs.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";

@@ -1,6 +1,6 @@
 import { compareDisks } from "@qcow2/convert";
 import { type Codecs, type Disk, isQcow2Error } from "@qcow2/core";
-import { nodeCodecs } from "@qcow2/node";
+import { bufferPrimitives, nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
@@ -106,6 +106,7 @@ async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: Comman
       first,
       second,
       strict: args.has("strict"),
+      primitives: bufferPrimitives,
       onProgress: (done, total) => progress.report(done, total),
     });
     succeeded = result.identical;

@@ -1,7 +1,7 @@
 /** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
 import { type ConvertOptions, convertDisk } from "@qcow2/convert";
 import { type Codecs, type CompressionType, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
-import { fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
+import { bufferPrimitives, fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
 import { assertNoFileOf } from "../disks/layers.ts";
 import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts";
@@ -143,6 +143,7 @@ async function copy({ request, source, events }: Job, target: TargetPart): Promi
     outOfOrder: request.outOfOrder,
     rateLimitBytesPerSecond: request.rateLimitBytesPerSecond,
     salvage: request.salvage,
+    primitives: bufferPrimitives,
     signal: events.signal,
     onProgress: events.onProgress,
     onReadError: ({ offset, length, error }) => {
