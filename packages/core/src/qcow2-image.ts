@@ -6,7 +6,7 @@ import { beginWriting } from "./engine/begin-writing.ts";
 import { checkImage } from "./engine/check/check-image.ts";
 import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
 import { CompressedWriter } from "./engine/compressed-writer.ts";
-import { createImage } from "./engine/create-image.ts";
+import { assertCreateOptions, createImage } from "./engine/create-image.ts";
 import type { CreateOptions } from "./engine/create-options.ts";
 import { describeImage } from "./engine/describe-image.ts";
 import { mapGuest } from "./engine/guest-map.ts";
@@ -29,11 +29,13 @@ export class Qcow2Image implements WritableDisk {
   readonly readOnly: boolean;
   readonly #image: OpenImage;
   readonly #reads = new Epochs();
+  /** Requests that change or flush the image; closing waits for them and for the reads. */
+  readonly #changes = new Epochs();
   readonly #writer: WriteContext | undefined;
   readonly #compressed: CompressedWriter | undefined;
   #begun: Promise<void> | undefined;
   #preallocated: Promise<boolean> | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   private constructor(image: OpenImage) {
     this.#image = image;
@@ -57,22 +59,32 @@ export class Qcow2Image implements WritableDisk {
 
   /**
    * Makes `options.storage` a new, empty image and opens it for writing. Nothing is touched before all options are
-   * found to be good. The image is not durable before `flush` or `close`.
+   * found to be good and the backing file is open. The image is not durable before `flush` or `close`.
    * @throws Qcow2Error "invalid-option", and what opening throws
    */
   static async create(options: CreateOptions): Promise<Qcow2Image> {
-    await createImage(options);
-    const { dataFile, references, codecs, storage } = options;
-    const refer = references ?? denyReferences();
-    return Qcow2Image.open({
-      storage,
-      codecs,
-      durability: "on-close",
-      references: {
-        openBackingFile: (reference) => refer.openBackingFile(reference),
-        openDataFile: async (reference) => dataFile?.storage ?? refer.openDataFile(reference),
-      },
-    });
+    assertCreateOptions(options);
+    const { backingFile, dataFile, codecs, storage } = options;
+    const references = options.references ?? denyReferences();
+    const backing =
+      backingFile === undefined
+        ? undefined
+        : await references.openBackingFile({ ...backingFile, from: storage.name });
+    try {
+      await createImage(options);
+      return await Qcow2Image.open({
+        storage,
+        codecs,
+        durability: "on-close",
+        references: {
+          openBackingFile: async (reference) => backing ?? references.openBackingFile(reference),
+          openDataFile: async (reference) => dataFile?.storage ?? references.openDataFile(reference),
+        },
+      });
+    } catch (error) {
+      await backing?.close();
+      throw error;
+    }
   }
 
   /** The backing disk; undefined without one, or if only metadata was opened. */
@@ -96,11 +108,15 @@ export class Qcow2Image implements WritableDisk {
     await this.#reads.run(() => this.#image.reader.read(request.offset, request.into));
   }
 
+  /** The extents of `range` over all layers of the chain; see {@link Disk.map}. It does not hold up changes made meanwhile. */
   map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
     this.#assertReadable();
     const { reader, dataStorage, backing } = this.#image;
     const answer = (): Promise<boolean> => {
-      this.#preallocated ??= looksPreallocated(this.#image);
+      this.#preallocated ??= looksPreallocated(this.#image).catch((error: unknown) => {
+        this.#preallocated = undefined;
+        throw error;
+      });
       return this.#preallocated;
     };
     return mapGuest(
@@ -115,8 +131,13 @@ export class Qcow2Image implements WritableDisk {
    */
   async check(options: CheckOptions = {}): Promise<CheckResult> {
     this.#assertOpen();
-    await this.#writer?.commit.flush();
-    return checkImage(this.#image, options);
+    return this.#changes.run(async () => {
+      await this.#writer?.commit.flush();
+      const { storage, layout, refcounts } = this.#image;
+      // The table may have moved since the header was read.
+      const refcountTable = { offset: refcounts.table.offset, length: refcounts.table.bytes.length };
+      return checkImage({ storage, layout: { ...layout, refcountTable } }, options);
+    });
   }
 
   /**
@@ -165,13 +186,20 @@ export class Qcow2Image implements WritableDisk {
   /** Resolves when everything written before the call survives a power cut. */
   async flush(): Promise<void> {
     this.#assertOpen();
-    await this.#writer?.commit.flush();
+    await this.#changes.run(async () => this.#writer?.commit.flush());
   }
 
-  /** Closes the image, its backing chain and its data file. Safe to call twice. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /**
+   * Closes the image, its backing chain and its data file, when the requests that are under way have ended. Safe to
+   * call twice: both calls wait for the same end.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#changes.drain(), this.#reads.drain()]);
     try {
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
       while (this.#writer?.commit.isDirty) await this.#writer.commit.flush();
@@ -197,16 +225,27 @@ export class Qcow2Image implements WritableDisk {
       throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
     }
     if (length === 0) return;
-    this.#begun ??= beginWriting(this.#image);
-    await this.#begun;
-    const { clusterSize } = this.#image.layout.geometry;
-    const first = Math.floor(offset / clusterSize);
-    await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
-    if (writer.commit.underPressure) await writer.commit.write();
+    await this.#changes.run(async () => {
+      await this.#begin();
+      const { clusterSize } = this.#image.layout.geometry;
+      const first = Math.floor(offset / clusterSize);
+      await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
+      if (writer.commit.underPressure) await writer.commit.write();
+    });
+  }
+
+  /** Before the first change; tried again by the next one if it fails. */
+  #begin(): Promise<void> {
+    this.#begun ??= beginWriting(this.#image).catch((error: unknown) => {
+      this.#begun = undefined;
+      throw error;
+    });
+    return this.#begun;
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new Qcow2Error("closed", `${this.name} is closed`, { name: this.name });
+    if (this.#closing !== undefined)
+      throw new Qcow2Error("closed", `${this.name} is closed`, { name: this.name });
   }
 
   #assertReadable(): void {

@@ -68,7 +68,8 @@ export class RawDisk implements WritableDisk {
     this.#assertWritable();
     const end = request.offset + request.length;
     const fileSize = await this.storage.size();
-    if (end > fileSize) await this.storage.truncate(end);
+    // Truncating to `end` would cut off what another request has written behind it meanwhile.
+    if (end > fileSize && request.length > 0) await this.storage.write(end - 1, new Uint8Array(1));
     const storedLength = Math.min(end, fileSize) - request.offset;
     if (storedLength <= 0) return;
     if (request.unmap === true && this.storage.punchHole !== undefined) {

@@ -1,7 +1,7 @@
 /** Finds free host clusters and counts the first reference to them (specification: "Host cluster management"). */
 import { assert, Qcow2Error } from "../errors.ts";
 import { HEADER_REFCOUNT_TABLE_AT } from "../format/header.ts";
-import { setRefcountTableEntry } from "../format/refcount-entry.ts";
+import { REFCOUNT_TABLE_ENTRY_BYTES, setRefcountTableEntry } from "../format/refcount-entry.ts";
 import { viewOf, writeUint64 } from "../format/uint64.ts";
 import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
 import type { MetadataCommit } from "./metadata-commit.ts";
@@ -71,8 +71,10 @@ export class Allocator {
     while (end < limit && codec.get(block.view, end) === 0) end++;
     const first = cluster - start + index;
     const count = end - index;
-    this.#assertHostOffset(first + count);
-    if (count > 0) this.#image.refcounts.setInBlock(block, first, count, 1);
+    if (count > 0) {
+      this.#assertAllocatable(first, count);
+      this.#image.refcounts.setInBlock(block, first, count, 1);
+    }
     this.#firstMaybeFree = first + count;
     return { first, count };
   }
@@ -120,7 +122,7 @@ export class Allocator {
     const { refcounts } = this.#image;
     return refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
       if (block === undefined || this.#refcountIn(block, cluster) !== 0) return false;
-      this.#assertHostOffset(cluster + 1);
+      this.#assertAllocatable(cluster, 1);
       refcounts.setInBlock(block, cluster, 1, 1);
       return true;
     });
@@ -129,7 +131,7 @@ export class Allocator {
   /** Puts a new refcount block at `cluster`, which it counts itself; the search goes on behind it. */
   #addRefcountBlock(blockIndex: number, cluster: number): AllocatedClusters {
     const { refcounts, layout } = this.#image;
-    this.#assertHostOffset(cluster + 1);
+    this.#assertAllocatable(cluster, 1);
     const offset = cluster * layout.geometry.clusterSize;
     const block = refcounts.blocks.addNew(offset);
     refcounts.setInBlock(block, cluster, 1, 1);
@@ -160,7 +162,7 @@ export class Allocator {
         },
       );
     }
-    this.#assertHostOffset(start + blocks + tableClusters);
+    this.#assertAllocatable(start, blocks + tableClusters);
     const table = new ResidentTable(
       new Uint8Array(tableClusters * clusterSize),
       (start + blocks) * clusterSize,
@@ -188,9 +190,31 @@ export class Allocator {
     return Math.floor(offset / this.#image.layout.geometry.clusterSize);
   }
 
-  /** Compressed descriptors have fewer bits for offsets than standard ones, but never fewer than 2^53 needs here. */
-  #assertHostOffset(endCluster: number): void {
-    const end = endCluster * this.#image.layout.geometry.clusterSize;
+  /**
+   * Clusters first .. first + count lie where a cluster can be addressed, and not where the header or a table is: their
+   * refcount may say that they are free, but then it is wrong, and believing it would destroy the image.
+   */
+  #assertAllocatable(first: number, count: number): void {
+    const { clusterSize } = this.#image.layout.geometry;
+    const start = first * clusterSize;
+    const end = (first + count) * clusterSize;
+    this.#assertHostOffset(end);
+    const { mapping, refcounts } = this.#image;
+    const inUse = [
+      { structure: "header", offset: 0, length: clusterSize },
+      { structure: "active L1 table", offset: mapping.l1.offset, length: mapping.l1.bytes.length },
+      { structure: "refcount table", offset: refcounts.table.offset, length: refcounts.table.bytes.length },
+    ].find(({ offset, length }) => offset < end && start < offset + length);
+    if (inUse === undefined) return;
+    throw new Qcow2Error(
+      "corrupt",
+      `The refcounts say that the cluster of the ${inUse.structure} at host offset ${inUse.offset} is free`,
+      { structure: "refcount block", offset: inUse.offset },
+    );
+  }
+
+  /** Compressed descriptors have fewer bits for offsets than standard ones; whoever writes those checks that, too. */
+  #assertHostOffset(end: number): void {
     const maximum = Math.min(2 ** MAX_HOST_OFFSET_BITS, Number.MAX_SAFE_INTEGER);
     if (end <= maximum) return;
     throw new Qcow2Error("limit-exceeded", "The image file cannot grow any more", {
@@ -210,8 +234,12 @@ function planTableGrowth(
   let blocks = 1;
   for (;;) {
     // Half as much again, so that growing by and by costs time in proportion to what is written.
-    const entries = Math.max(oldEntries + blocks, Math.ceil(oldEntries * 1.5));
-    const tableClusters = Math.ceil((entries * 8) / clusterSize);
+    const roomier = Math.min(
+      Math.ceil(oldEntries * 1.5),
+      MAX_REFCOUNT_TABLE_BYTES / REFCOUNT_TABLE_ENTRY_BYTES,
+    );
+    const entries = Math.max(oldEntries + blocks, roomier);
+    const tableClusters = Math.ceil((entries * REFCOUNT_TABLE_ENTRY_BYTES) / clusterSize);
     const needed = Math.ceil((blocks + tableClusters) / refcountsPerBlock);
     if (needed <= blocks) return { tableClusters, blocks };
     blocks = needed;

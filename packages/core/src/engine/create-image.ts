@@ -31,16 +31,17 @@ const ZERO_PIECE_BYTES: number = 1 << 20;
 
 const TEXT: TextEncoder = new TextEncoder();
 
+/**
+ * Throws what {@link createImage} would throw before it touches anything.
+ * @throws Qcow2Error "invalid-option"
+ */
+export function assertCreateOptions(options: CreateOptions): void {
+  planCreation(options);
+}
+
 /** Everything that is wrong with the options is found before the storage is touched. */
 export async function createImage(options: CreateOptions): Promise<void> {
-  const checked = checkImageOptions({
-    ...options,
-    hasBackingFile: options.backingFile !== undefined,
-    hasDataFile: options.dataFile !== undefined,
-    dataFileRaw: options.dataFile?.raw,
-  });
-  const plan = planImage(checked, options.size, options.dataFile !== undefined);
-  const header = encodeFirstCluster(options, checked, plan);
+  const { checked, plan, header } = planCreation(options);
   const { storage } = options;
   const { clusterSize } = checked.geometry;
   await storage.truncate(0);
@@ -51,6 +52,21 @@ export async function createImage(options: CreateOptions): Promise<void> {
   await writeTables(storage, checked, plan, options.dataFile !== undefined);
   await reserveData(options, checked, plan);
   await storage.write(0, header);
+}
+
+function planCreation(options: CreateOptions): {
+  readonly checked: CheckedImageOptions;
+  readonly plan: ImagePlan;
+  readonly header: Uint8Array;
+} {
+  const checked = checkImageOptions({
+    ...options,
+    hasBackingFile: options.backingFile !== undefined,
+    hasDataFile: options.dataFile !== undefined,
+    dataFileRaw: options.dataFile?.raw,
+  });
+  const plan = planImage(checked, options.size, options.dataFile !== undefined);
+  return { checked, plan, header: encodeFirstCluster(options, checked, plan) };
 }
 
 /** Header, extensions and backing file name (specification: "General", "Header extensions"). */

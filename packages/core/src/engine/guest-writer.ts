@@ -35,10 +35,12 @@ export async function writeGuestData(context: WriteContext, offset: number, from
   for (let at = offset; at < end; ) {
     const { slice, runs, plannedEnd } = await context.allocation.run(async () => {
       const mapped = await writableSlice(context, at);
+      const planned: WriteRun[] = [];
       try {
-        const planned = await planRuns(context, mapped, at, Math.min(end, mapped.end));
+        await planRuns(context, mapped, at, Math.min(end, mapped.end), planned);
         return { slice: mapped, runs: planned, plannedEnd: Math.min(end, mapped.end) };
       } catch (error) {
+        for (const run of planned) giveBack(context, run);
         releaseSlice(mapped);
         throw error;
       }
@@ -58,16 +60,19 @@ export async function writeGuestData(context: WriteContext, offset: number, from
   }
 }
 
-/** Divides start .. end, which lies within one slice, into runs; allocates the clusters that are needed. */
+/**
+ * Divides start .. end, which lies within one slice, into runs; allocates the clusters that are needed. If it fails,
+ * `runs` holds what was allocated until then.
+ */
 async function planRuns(
   context: WriteContext,
   slice: MappedSlice,
   start: number,
   end: number,
-): Promise<WriteRun[]> {
+  runs: WriteRun[],
+): Promise<void> {
   const { geometry } = context.image.mapping;
   const { clusterSize } = geometry;
-  const runs: WriteRun[] = [];
   for (let at = start; at < end; ) {
     const clusterStart = roundDown(at, clusterSize);
     const pieceEnd = Math.min(clusterStart + clusterSize, end);
@@ -81,7 +86,6 @@ async function planRuns(
       at = await planFresh(context, slice, at, end, runs);
     }
   }
-  return runs;
 }
 
 /** Allocates for the clusters from `start` on that need a new host cluster; returns where it stopped. */

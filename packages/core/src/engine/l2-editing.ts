@@ -52,17 +52,21 @@ export function readEntry(
       low,
     };
   }
-  const copied = isCopied(high);
   const hostOffset = hostClusterOffset(mapping, high, low, clusterStart);
-  const base = { compressed: false, hostOffset, copied, high, low };
-  if (mapping.geometry.extendedL2) {
-    return { ...base, zeroBits: slice.getUint32(at + 8), allocBits: slice.getUint32(at + 12) };
-  }
+  const { extendedL2 } = mapping.geometry;
   const zero = hasZeroFlag(low);
   return {
-    ...base,
-    zeroBits: zero ? ALL_SUBCLUSTERS : 0,
-    allocBits: !zero && hostOffset !== undefined ? ALL_SUBCLUSTERS : 0,
+    compressed: false,
+    hostOffset,
+    copied: isCopied(high),
+    allocBits: extendedL2
+      ? slice.getUint32(at + 12)
+      : !zero && hostOffset !== undefined
+        ? ALL_SUBCLUSTERS
+        : 0,
+    zeroBits: extendedL2 ? slice.getUint32(at + 8) : zero ? ALL_SUBCLUSTERS : 0,
+    high,
+    low,
   };
 }
 

@@ -43,12 +43,17 @@ async function replaceL2Table(context: WriteContext, l1Index: number): Promise<v
   const { first } = await allocator.allocate(1);
   const newOffset = first * clusterSize;
   const sliceBytes = sliceBytesOf(mapping.geometry);
-  for (let at = 0; at < clusterSize; at += sliceBytes) {
-    const old = hasOld
-      ? await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())
-      : undefined;
-    const slice = mapping.l2Slices.addNew(newOffset + at);
-    if (old !== undefined) slice.bytes.set(old);
+  try {
+    for (let at = 0; at < clusterSize; at += sliceBytes) {
+      const old = hasOld
+        ? await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())
+        : undefined;
+      const slice = mapping.l2Slices.addNew(newOffset + at);
+      if (old !== undefined) slice.bytes.set(old);
+    }
+  } catch (error) {
+    commit.free(first, 1);
+    throw error;
   }
   setL1Entry(mapping.l1.view, l1Index, { offset: newOffset, copied: true });
   mapping.l1.markEntryDirty(l1Index);

@@ -47,7 +47,12 @@ export class MetadataCommit {
 
   /** One reference less to each cluster of the run, as soon as nothing on disk refers to it any more. */
   free(first: number, count: number): void {
-    this.#pendingFrees.push({ first, count });
+    const last = this.#pendingFrees[this.#pendingFrees.length - 1];
+    if (last !== undefined && last.first + last.count === first) {
+      this.#pendingFrees[this.#pendingFrees.length - 1] = { first: last.first, count: last.count + count };
+    } else {
+      this.#pendingFrees.push({ first, count });
+    }
   }
 
   /** True if so much waits to be written that it should be before more work is taken on. */
@@ -115,14 +120,20 @@ export class MetadataCommit {
     } catch (error) {
       l2Slices.notWritten(slices);
       l1.notWritten(entries);
-      this.#pendingFrees.push(...frees);
+      this.#freeLater(frees);
       throw error;
     }
     l2Slices.written(slices);
     if (frees.length === 0) return;
-    await this.barrier();
-    await this.#options.reads.drain();
-    await this.#applyFrees(frees);
+    try {
+      await this.barrier();
+      await this.#options.reads.drain();
+      await this.#applyFrees(frees);
+    } catch (error) {
+      // Nothing on disk refers to these clusters any more; until another attempt succeeds they are leaked.
+      this.#freeLater(frees);
+      throw error;
+    }
     await this.#writeRefcounts();
   }
 
@@ -142,50 +153,45 @@ export class MetadataCommit {
     blocks.written(copies);
   }
 
+  /** `frees` did not come about; they wait for the next commit. */
+  #freeLater(frees: readonly ClusterRun[]): void {
+    this.#pendingFrees = this.#pendingFrees.concat(frees);
+  }
+
+  /** Empties `frees`; after a failure it holds exactly what was not done. */
   async #applyFrees(frees: ClusterRun[]): Promise<void> {
-    while (frees.length > 0) {
-      const run = frees.pop() as ClusterRun;
-      try {
-        await this.#decreaseRefcounts(run);
-      } catch (error) {
-        // Nothing on disk refers to these clusters any more; until another attempt succeeds they are leaked.
-        this.#pendingFrees.push(run, ...frees);
-        throw error;
+    const { refcounts } = this.#image;
+    for (let run = frees.pop(); run !== undefined; run = frees.pop()) {
+      const { first } = run;
+      const blockIndex = refcounts.blockIndexOf(first);
+      const blockEnd = (blockIndex + 1) * refcounts.geometry.refcountsPerBlock;
+      const count = Math.min(run.count, blockEnd - first);
+      if (count < run.count) frees.push({ first: first + count, count: run.count - count });
+      const uncounted = await refcounts
+        .withBlock(blockIndex, (block) => this.#decreaseRefcounts(block, first, count))
+        .catch((error: unknown) => {
+          frees.push({ first, count });
+          throw error;
+        });
+      if (uncounted !== undefined) throw usedButFree(uncounted * refcounts.geometry.clusterSize);
+    }
+  }
+
+  /** Counts one reference less to each cluster; returns one that had none, if there is any. One synchronous step. */
+  #decreaseRefcounts(block: CachedTable | undefined, first: number, count: number): number | undefined {
+    const { refcounts } = this.#image;
+    if (block === undefined) return first;
+    let uncounted: number | undefined;
+    for (let cluster = first; cluster < first + count; cluster++) {
+      const refcount = refcounts.codec.get(block.view, cluster % refcounts.geometry.refcountsPerBlock);
+      if (refcount === 0) {
+        uncounted ??= cluster;
+        continue;
       }
+      refcounts.setInBlock(block, cluster, 1, refcount - 1);
+      if (refcount === 1) this.#options.onFreed(cluster);
     }
-  }
-
-  async #decreaseRefcounts(run: ClusterRun): Promise<void> {
-    const { refcounts } = this.#image;
-    const { refcountsPerBlock } = refcounts.geometry;
-    for (let cluster = run.first; cluster < run.first + run.count; ) {
-      const blockIndex = refcounts.blockIndexOf(cluster);
-      const end = Math.min(run.first + run.count, (blockIndex + 1) * refcountsPerBlock);
-      const start = cluster;
-      await refcounts.withBlock(blockIndex, (block) => {
-        for (let index = start; index < end; index++) this.#decreaseRefcount(block, index);
-      });
-      cluster = end;
-    }
-  }
-
-  #decreaseRefcount(block: CachedTable | undefined, cluster: number): void {
-    const { refcounts } = this.#image;
-    const index = cluster % refcounts.geometry.refcountsPerBlock;
-    const refcount = block === undefined ? 0 : refcounts.codec.get(block.view, index);
-    if (block === undefined || refcount === 0) {
-      const offset = cluster * refcounts.geometry.clusterSize;
-      throw new Qcow2Error(
-        "corrupt",
-        `The cluster at host offset ${offset} is in use, but its refcount is 0`,
-        {
-          structure: "refcount block",
-          offset,
-        },
-      );
-    }
-    refcounts.setInBlock(block, cluster, 1, refcount - 1);
-    if (refcount === 1) this.#options.onFreed(cluster);
+    return uncounted;
   }
 
   async #writeAll(writes: readonly { readonly offset: number; readonly bytes: Uint8Array }[]): Promise<void> {
@@ -199,4 +205,11 @@ export class MetadataCommit {
     if (dataStorage !== storage) await dataStorage.flush();
     await storage.flush();
   }
+}
+
+function usedButFree(offset: number): Qcow2Error {
+  return new Qcow2Error("corrupt", `The cluster at host offset ${offset} is in use, but its refcount is 0`, {
+    structure: "refcount block",
+    offset,
+  });
 }

@@ -27,7 +27,7 @@ export interface OpenOptions {
   /** Default {@link denyReferences}: an image that needs a second file is refused. */
   readonly references?: References | undefined;
   readonly codecs?: Codecs | undefined;
-  /** Open only what `info` and `check` need: no other file is opened, and guest data cannot be read. */
+  /** Open only what `info` and `check` need: no other file is opened, and guest data cannot be read; implies read-only. */
   readonly metadataOnly?: boolean | undefined;
   /** Read an internal snapshot, by id or else by name, instead of the active disk; implies read-only. */
   readonly snapshot?: string | undefined;
@@ -64,8 +64,9 @@ export interface OpenImage {
 /** Opens the image; on failure everything that was opened on the way is closed, except `options.storage`. */
 export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const { storage } = options;
-  const readOnly = options.readOnly === true || storage.readOnly || options.snapshot !== undefined;
   const metadataOnly = options.metadataOnly ?? false;
+  const readOnly =
+    options.readOnly === true || storage.readOnly || metadataOnly || options.snapshot !== undefined;
   const layout = await readImageLayout(storage);
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
@@ -128,11 +129,17 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
   }
 }
 
-/** Closes what {@link openImage} opened, and the storage. */
+/** Closes what {@link openImage} opened, and the storage: all of it, also where closing one of them fails. */
 export async function closeImage(image: OpenImage): Promise<void> {
-  await image.backing?.close();
-  if (image.dataStorage !== image.storage) await image.dataStorage.close();
-  await image.storage.close();
+  try {
+    await image.backing?.close();
+  } finally {
+    try {
+      if (image.dataStorage !== image.storage) await image.dataStorage.close();
+    } finally {
+      await image.storage.close();
+    }
+  }
 }
 
 /** True if the data file is to stay readable as a raw image on its own. */

@@ -112,10 +112,12 @@ export class RefcountStore {
   /** Counts clusters in use, stopping soon after there are `enough`. */
   async countUsedClusters(enough: number): Promise<number> {
     const { refcountsPerBlock } = this.geometry;
-    const clusterCount = hostClusterOf(
+    const fileClusters = hostClusterOf(
       this.geometry,
       (await this.#storage.size()) + this.geometry.clusterSize - 1,
     );
+    // What lies behind the last block is free; a sparse file can be longer by far.
+    const clusterCount = Math.min(fileClusters, this.#table.entries * refcountsPerBlock);
     let used = 0;
     for (let first = 0; first < clusterCount && used < enough; first += refcountsPerBlock) {
       const end = Math.min(refcountsPerBlock, clusterCount - first);

@@ -239,7 +239,9 @@ function corruptEntry(message: string, guestOffset: number): Qcow2Error {
 }
 
 function append(into: ResolvedExtent[], next: ResolvedExtent): void {
-  const last = into[into.length - 1];
+  // Every extent was made here a moment ago, so that growing the last one in place changes nobody's.
+  const last: { -readonly [Key in keyof ResolvedExtent]: ResolvedExtent[Key] } | undefined =
+    into[into.length - 1];
   if (
     last === undefined ||
     last.kind !== next.kind ||
@@ -252,5 +254,5 @@ function append(into: ResolvedExtent[], next: ResolvedExtent): void {
     into.push(next);
     return;
   }
-  into[into.length - 1] = { ...last, length: last.length + next.length };
+  last.length += next.length;
 }

@@ -74,6 +74,8 @@ async function zeroSubclusters(context: WriteContext, piece: Piece, unmap: boole
       releaseSlice(slice);
     }
     at = sliceEnd;
+    // A request has no bound of its own: without this, the tables of a whole disk would gather in memory.
+    if (context.commit.underPressure) await context.commit.write();
   }
 }
 
@@ -87,6 +89,8 @@ function zeroInSlice(
 ): void {
   const { mapping } = context.image;
   const { geometry } = mapping;
+  // First, so that a damaged entry on the way does not keep the ones before it in memory alone.
+  mapping.l2Slices.markDirty(slice.table);
   for (let at = start; at < end; ) {
     const clusterStart = roundDown(at, geometry.clusterSize);
     const pieceEnd = Math.min(clusterStart + geometry.clusterSize, end);
@@ -99,7 +103,6 @@ function zeroInSlice(
     );
     at = pieceEnd;
   }
-  mapping.l2Slices.markDirty(slice.table);
 }
 
 function zeroInCluster(

@@ -1,0 +1,71 @@
+/** A storage that fails once: what is tried again succeeds, and nothing is counted wrongly because of it. */
+import { type CheckFinding, checkStorage, isQcow2Error, MemoryStorage, Qcow2Image } from "@qcow2/core";
+import { type FaultOptions, FaultyStorage, PlainStorage } from "@qcow2/testing";
+import { expect, it } from "vitest";
+
+const CLUSTER = 512;
+
+/** Survives the image that closes it. */
+class KeptStorage extends FaultyStorage {
+  override async close(): Promise<void> {}
+}
+
+function failing(storage: MemoryStorage, options: FaultOptions): KeptStorage {
+  return new KeptStorage(new PlainStorage(storage), options);
+}
+
+async function newImage(size: number): Promise<MemoryStorage> {
+  const storage = new MemoryStorage();
+  await (
+    await Qcow2Image.create({
+      storage: failing(storage, { failAt: Number.POSITIVE_INFINITY }),
+      size,
+      clusterSize: CLUSTER,
+    })
+  ).close();
+  return storage;
+}
+
+async function findingsOf(storage: MemoryStorage): Promise<string[]> {
+  const findings: CheckFinding[] = [];
+  await checkStorage(storage, { onFinding: (finding) => findings.push(finding) });
+  return findings.map(({ message }) => message);
+}
+
+it("writes after the first write could not mark the image as in use", async () => {
+  const storage = await newImage(1 << 20);
+  // An autoclear bit that nobody knows: it has to be cleared before anything is changed.
+  await storage.write(88, Uint8Array.of(0x80));
+  const image = await Qcow2Image.open({ storage: failing(storage, { failAt: 1, kinds: ["write"] }) });
+  const write = () => image.write({ offset: 0, from: Uint8Array.of(1) });
+  await expect(write()).rejects.toSatisfy((error) => isQcow2Error(error, "io"));
+  await write();
+  await image.close();
+  const byte = new Uint8Array(1);
+  await storage.read(88, byte);
+  expect(byte[0]).toBe(0);
+});
+
+it("neither leaks nor counts twice, whichever operation of giving up clusters fails", async () => {
+  const size = 512 * CLUSTER;
+  for (let failAt = 1; ; failAt++) {
+    const storage = await newImage(size);
+    const filled = await Qcow2Image.open({ storage: failing(storage, { failAt: Number.POSITIVE_INFINITY }) });
+    // More clusters than one refcount block counts.
+    await filled.write({ offset: 0, from: new Uint8Array(size).fill(1) });
+    await filled.close();
+    const faulty = failing(storage, { failAt });
+    let image: Qcow2Image;
+    try {
+      image = await Qcow2Image.open({ storage: faulty, l2CacheBytes: 1, refcountCacheBytes: 1 });
+    } catch {
+      continue;
+    }
+    const zero = () => image.writeZeroes({ offset: 0, length: size, unmap: true });
+    await zero().catch(zero);
+    await image.flush().catch(() => image.flush());
+    await image.close();
+    expect(await findingsOf(storage), `operation ${failAt} failed`).toEqual([]);
+    if (faulty.counted < failAt) break;
+  }
+});
