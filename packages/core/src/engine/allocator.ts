@@ -5,6 +5,7 @@ import { REFCOUNT_TABLE_ENTRY_BYTES, setRefcountTableEntry } from "../format/ref
 import { viewOf, writeUint64 } from "../format/uint64.ts";
 import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
 import type { MetadataCommit } from "./metadata-commit.ts";
+import { assertNoMetadata } from "./metadata-overlap.ts";
 import type { OpenImage } from "./open-image.ts";
 import { ResidentTable } from "./resident-table.ts";
 import type { CachedTable } from "./table-cache.ts";
@@ -190,27 +191,12 @@ export class Allocator {
     return Math.floor(offset / this.#image.layout.geometry.clusterSize);
   }
 
-  /**
-   * Clusters first .. first + count lie where a cluster can be addressed, and not where the header or a table is: their
-   * refcount may say that they are free, but then it is wrong, and believing it would destroy the image.
-   */
+  /** Clusters first .. first + count lie where a cluster can be addressed, and are as free as their refcounts say. */
   #assertAllocatable(first: number, count: number): void {
     const { clusterSize } = this.#image.layout.geometry;
-    const start = first * clusterSize;
     const end = (first + count) * clusterSize;
     this.#assertHostOffset(end);
-    const { mapping, refcounts } = this.#image;
-    const inUse = [
-      { structure: "header", offset: 0, length: clusterSize },
-      { structure: "active L1 table", offset: mapping.l1.offset, length: mapping.l1.bytes.length },
-      { structure: "refcount table", offset: refcounts.table.offset, length: refcounts.table.bytes.length },
-    ].find(({ offset, length }) => offset < end && start < offset + length);
-    if (inUse === undefined) return;
-    throw new Qcow2Error(
-      "corrupt",
-      `The refcounts say that the cluster of the ${inUse.structure} at host offset ${inUse.offset} is free`,
-      { structure: "refcount block", offset: inUse.offset },
-    );
+    assertNoMetadata(this.#image, first * clusterSize, end);
   }
 
   /** Compressed descriptors have fewer bits for offsets than standard ones; whoever writes those checks that, too. */

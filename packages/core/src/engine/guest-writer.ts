@@ -8,6 +8,7 @@ import {
   writeStandardEntry,
 } from "./l2-editing.ts";
 import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
+import { assertNoMetadata } from "./metadata-overlap.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Up to this size, data and its copy-on-write edges are joined in memory and written at once. */
@@ -79,6 +80,9 @@ async function planRuns(
     const entry = entryOf(context, slice, clusterStart);
     const bits = subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart);
     if (entry.hostOffset !== undefined && entry.copied) {
+      if (!context.image.mapping.hasDataFile) {
+        assertNoMetadata(context.image, entry.hostOffset, entry.hostOffset + clusterSize);
+      }
       const inPlace = (entry.allocBits & bits) >>> 0 === bits;
       addToRuns(geometry, runs, { start: at, end: pieceEnd, hostOffset: entry.hostOffset, inPlace, entry });
       at = pieceEnd;

@@ -57,6 +57,20 @@ it("does not put data where the header or a table is, whatever the refcounts say
   }
 });
 
+it("does not write over a table that an L2 entry points at", async () => {
+  const storage = await newImage();
+  const l1 = await uint64At(storage, 40);
+  const l2 = await uint64At(storage, l1);
+  const entry = new DataView(new ArrayBuffer(8));
+  entry.setBigUint64(0, (1n << 63n) | BigInt(l1));
+  await storage.write(l2, new Uint8Array(entry.buffer));
+  const image = await Qcow2Image.open({ storage: new KeptStorage(storage) });
+  const writing = image.write({ offset: 0, from: new Uint8Array(CLUSTER).fill(9) });
+  await expect(writing).rejects.toSatisfy((error) => isQcow2Error(error, "corrupt"));
+  await image.close();
+  expect(await uint64At(storage, l1)).toBe(l2);
+});
+
 it("keeps what it zeroed before it met a damaged L2 entry", async () => {
   const storage = await newImage();
   const l2 = await uint64At(storage, await uint64At(storage, 40));
