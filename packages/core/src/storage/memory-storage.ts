@@ -60,9 +60,19 @@ export class MemoryStorage implements Storage {
     this.#assertOpen();
   }
 
+  /** After this only {@link toBytes} works: the disk that closed the storage is done, its bytes are the result. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#pages.clear();
+  }
+
+  /** A copy of the whole content, also after `close`. */
+  toBytes(): Uint8Array {
+    const bytes = new Uint8Array(this.#size);
+    for (const [page, content] of this.#pages) {
+      const start = page * PAGE_BYTES;
+      bytes.set(content.subarray(0, Math.min(PAGE_BYTES, this.#size - start)), start);
+    }
+    return bytes;
   }
 
   async extentAt(offset: number): Promise<StorageExtent> {
