@@ -54,10 +54,12 @@ export function summariseCases(file: string): string {
   );
   const table = [
     ["Conformance cases passed against QEMU", ...versions],
-    ...[...counts].sort().map(([group, ofGroup]) => [
-      `  ${group}`,
-      ...versions.map((version) => String(ofGroup.get(version) ?? "-")),
-    ]),
+    ...[...counts]
+      .sort()
+      .map(([group, ofGroup]) => [
+        `  ${group}`,
+        ...versions.map((version) => String(ofGroup.get(version) ?? "-")),
+      ]),
     [
       "  total",
       ...versions.map((version) =>
@@ -67,6 +69,8 @@ export function summariseCases(file: string): string {
   ];
   const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
   const format = (row: readonly string[]): string =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]! + 2))).join("");
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]! + 2)))
+      .join("");
   return [...table.map(format), ...leftOut].join("\n");
 }

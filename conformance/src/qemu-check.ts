@@ -15,8 +15,8 @@ export interface QemuCheckCounts {
 export function qemuCheckCounts(json: string): QemuCheckCounts {
   const answer = JSON.parse(json) as Record<string, number | undefined>;
   return {
-    corruptions: answer["corruptions"] ?? 0,
-    leaks: answer["leaks"] ?? 0,
+    corruptions: answer.corruptions ?? 0,
+    leaks: answer.leaks ?? 0,
     checkErrors: answer["check-errors"] ?? 0,
     totalClusters: answer["total-clusters"] ?? 0,
     allocatedClusters: answer["allocated-clusters"] ?? 0,

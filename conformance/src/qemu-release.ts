@@ -14,15 +14,19 @@ export class QemuRelease {
   readonly version: string;
   /** Where it comes from: the Debian release, or "PATH". */
   readonly origin: string;
+  /** Debian's 5.2 was built without. */
+  readonly hasZstd: boolean;
   readonly #commands: Readonly<Record<QemuTool, readonly [string, ...string[]]>>;
 
   constructor(options: {
     readonly version: string;
     readonly origin: string;
+    readonly hasZstd: boolean;
     readonly commands: Readonly<Record<QemuTool, readonly [string, ...string[]]>>;
   }) {
     this.version = options.version;
     this.origin = options.origin;
+    this.hasZstd = options.hasZstd;
     this.#commands = options.commands;
   }
 
@@ -121,7 +125,8 @@ async function fromCache(name: string): Promise<QemuRelease | undefined> {
       "qemu-nbd": command("qemu-nbd", argv0),
     };
     const version = await versionOf(commands["qemu-img"]);
-    if (version !== undefined) return new QemuRelease({ version, origin: name, commands });
+    if (version === undefined) continue;
+    return new QemuRelease({ version, origin: name, commands, hasZstd: await canZstd(commands["qemu-img"]) });
   }
   return undefined;
 }
@@ -132,8 +137,15 @@ async function fromPath(): Promise<QemuRelease | undefined> {
   return new QemuRelease({
     version,
     origin: "PATH",
+    hasZstd: await canZstd(["qemu-img"]),
     commands: { "qemu-img": ["qemu-img"], "qemu-io": ["qemu-io"], "qemu-nbd": ["qemu-nbd"] },
   });
+}
+
+async function canZstd(command: readonly [string, ...string[]]): Promise<boolean> {
+  const args = ["measure", "-O", "qcow2", "-o", "compression_type=zstd", "--size", "1M"];
+  const { exitCode } = await runTool(command, args);
+  return exitCode === 0;
 }
 
 async function versionOf(command: readonly [string, ...string[]]): Promise<string | undefined> {

@@ -7,5 +7,4 @@ export const REPOSITORY: string = resolve(import.meta.dirname, "../..");
 export const SAVED_CASES: string = resolve(REPOSITORY, "conformance/cases");
 
 /** Where `scripts/install-qemu.mjs` puts QEMU's tools. */
-export const QEMU_CACHE: string =
-  process.env["QCOW2_CONFORMANCE_CACHE"] ?? resolve(REPOSITORY, ".cache/qemu");
+export const QEMU_CACHE: string = process.env.QCOW2_CONFORMANCE_CACHE ?? resolve(REPOSITORY, ".cache/qemu");

@@ -31,7 +31,9 @@ export async function runTool(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   if (result.exitCode === undefined) {
-    throw new Error(`${result.escapedCommand} did not end by itself: ${result.shortMessage}\n${result.stderr}`);
+    throw new Error(
+      `${result.escapedCommand} did not end by itself: ${result.shortMessage}\n${result.stderr}`,
+    );
   }
   return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
 }

@@ -1,5 +1,5 @@
 /** Images of every shape, made by QEMU: small, but each with something that a reader can get wrong. */
-import { openSync, closeSync, ftruncateSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { content } from "@qcow2/testing";
 import type { QemuRelease } from "./qemu-release.ts";
@@ -34,7 +34,11 @@ export function everyKindOfCluster(clusterSize: number, options: { compressed?: 
     `write -zu ${at(5)} ${at(1)}`,
     `write -z ${at(7)} ${at(2)}`,
     ...(compressed
-      ? [`write -c -P 3 ${at(9)} ${at(1)}`, `write -c -P 4 ${at(10)} ${at(1)}`, `write -c -P 5 ${at(14)} ${at(1)}`]
+      ? [
+          `write -c -P 3 ${at(9)} ${at(1)}`,
+          `write -c -P 4 ${at(10)} ${at(1)}`,
+          `write -c -P 5 ${at(14)} ${at(1)}`,
+        ]
       : []),
     `write -P 6 ${at(12)} 512`,
     `discard ${at(2)} ${at(1)}`,
@@ -71,7 +75,10 @@ interface CreateShape {
   readonly image?: string;
 }
 
-async function create({ folder, qemu }: Kit, { options, size, backing, io = [], image = IMAGE }: CreateShape): Promise<void> {
+async function create(
+  { folder, qemu }: Kit,
+  { options, size, backing, io = [], image = IMAGE }: CreateShape,
+): Promise<void> {
   const args = ["create", "-q", "-f", "qcow2"];
   if (options !== undefined) args.push("-o", options);
   if (backing !== undefined) args.push("-b", backing.name, "-F", backing.format);
@@ -145,7 +152,11 @@ function backingShapes(): Shape[] {
   return [
     ...BACKING_SIZES.flatMap(({ what, size }) => [
       qcow2(`a ${what} qcow2 backing file`, async (kit) => {
-        await create(kit, { size, image: "base", io: ["write -P 20 0 100k", "write -z 128k 64k", "write -P 21 250k 20k"] });
+        await create(kit, {
+          size,
+          image: "base",
+          io: ["write -P 20 0 100k", "write -z 128k 64k", "write -P 21 250k 20k"],
+        });
         await create(kit, { size: MIB, backing: { name: "base", format: "qcow2" }, io: overlay });
       }),
       qcow2(`a ${what} raw backing file, length no multiple of 512`, async (kit) => {
@@ -216,7 +227,11 @@ function snapshotShapes(): Shape[] {
   return ["0.10", "1.1"].map((compat) =>
     qcow2(`snapshots, compat ${compat}`, async (kit) => {
       const inFolder = { cwd: kit.folder };
-      await create(kit, { options: `compat=${compat},cluster_size=4k`, size: MIB, io: everyKindOfCluster(4 * KIB) });
+      await create(kit, {
+        options: `compat=${compat},cluster_size=4k`,
+        size: MIB,
+        io: everyKindOfCluster(4 * KIB),
+      });
       await kit.qemu.img(["snapshot", "-c", "first", IMAGE], inFolder);
       await kit.qemu.io(IMAGE, ["write -P 50 0 10k", "discard 20k 8k"], inFolder);
       await kit.qemu.img(["snapshot", "-c", "a second, with spaces", IMAGE], inFolder);

@@ -15,6 +15,7 @@ export class Workbench implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (process.env["QCOW2_CONFORMANCE_KEEP"] === undefined) rmSync(this.folder, { recursive: true, force: true });
+    if (process.env.QCOW2_CONFORMANCE_KEEP === undefined)
+      rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -14,8 +14,8 @@ import { IMAGE, SHAPES } from "../src/shapes.ts";
 import { Workbench } from "../src/workbench.ts";
 
 const GROUP = "check of damaged images";
-const SEED = Number(process.env["QCOW2_CONFORMANCE_SEED"] ?? 1);
-const DAMAGES_PER_SHAPE = Number(process.env["QCOW2_CONFORMANCE_DAMAGE"] ?? 6);
+const SEED = Number(process.env.QCOW2_CONFORMANCE_SEED ?? 1);
+const DAMAGES_PER_SHAPE = Number(process.env.QCOW2_CONFORMANCE_DAMAGE ?? 6);
 
 interface OurAnswer {
   readonly result: CheckResult;

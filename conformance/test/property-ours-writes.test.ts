@@ -3,8 +3,8 @@ import { closeCodecs, PROPERTIES } from "../src/property/properties.ts";
 import { runProperty } from "../src/property/run-property.ts";
 import { describeConformance } from "../src/requires.ts";
 
-const SEED = Number(process.env["QCOW2_CONFORMANCE_SEED"] ?? 1);
-const RUNS = Number(process.env["QCOW2_CONFORMANCE_RUNS"] ?? 300);
+const SEED = Number(process.env.QCOW2_CONFORMANCE_SEED ?? 1);
+const RUNS = Number(process.env.QCOW2_CONFORMANCE_RUNS ?? 300);
 
 const property = PROPERTIES.find(({ name }) => name === "ours-writes")!;
 

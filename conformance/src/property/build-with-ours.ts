@@ -78,7 +78,8 @@ async function applyOperation(disk: WritableDisk, operation: DrawnOperation): Pr
 
 /** Compressed writes go cluster by cluster. */
 async function applyCompressed(disk: WritableDisk, operation: DrawnOperation): Promise<void> {
-  if (!(disk instanceof Qcow2Image) || disk.writeCompressed === undefined) throw new Error("no compressed writes");
+  if (!(disk instanceof Qcow2Image) || disk.writeCompressed === undefined)
+    throw new Error("no compressed writes");
   const { clusterSize } = disk.info();
   const bytes = contentOf(operation);
   for (let at = 0; at < bytes.length; at += clusterSize) {

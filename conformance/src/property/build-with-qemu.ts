@@ -1,6 +1,13 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { contentOf, type DrawnChain, type DrawnOperation, type DrawnQcow2Layer, layersOf, modelOf } from "@qcow2/testing";
+import {
+  contentOf,
+  type DrawnChain,
+  type DrawnOperation,
+  type DrawnQcow2Layer,
+  layersOf,
+  modelOf,
+} from "@qcow2/testing";
 import type { QemuRelease } from "../qemu-release.ts";
 import { expectSuccess, runTool } from "../run-tool.ts";
 import { createOptionsOf, layerBelow, layerName } from "./layer-files.ts";
@@ -12,7 +19,11 @@ export interface BuiltWithQemu {
 }
 
 /** Makes a drawn chain in `folder`, each qcow2 layer with qemu-img and qemu-io. */
-export async function buildWithQemu(chain: DrawnChain, folder: string, qemu: QemuRelease): Promise<BuiltWithQemu> {
+export async function buildWithQemu(
+  chain: DrawnChain,
+  folder: string,
+  qemu: QemuRelease,
+): Promise<BuiltWithQemu> {
   let snapshots: readonly string[] = [];
   for (const layer of layersOf(chain)) {
     const name = layerName(chain, layer);
@@ -54,13 +65,17 @@ async function runOperations(options: {
     const result = await qemu.tryImg(["snapshot", "-c", snapshot, name], { cwd: folder });
     // With narrow refcounts, one snapshot more can be one too many.
     if (result.exitCode === 0) snapshots.push(snapshot);
-    else if (!/too large|Invalid argument|out of range/i.test(result.stderr)) expectSuccess("snapshot", result);
+    else if (!/too large|Invalid argument|out of range/i.test(result.stderr))
+      expectSuccess("snapshot", result);
   }
   await runBatch();
   return snapshots;
 }
 
-function ioCommand(operation: DrawnOperation, place: { readonly folder: string; readonly file: string }): string {
+function ioCommand(
+  operation: DrawnOperation,
+  place: { readonly folder: string; readonly file: string },
+): string {
   const { kind, offset, length } = operation;
   if (kind === "write-zeroes") return `write -z ${offset} ${length}`;
   if (kind === "unmap") return `write -zu ${offset} ${length}`;

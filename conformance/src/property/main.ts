@@ -9,7 +9,11 @@ import { closeCodecs, PROPERTIES } from "./properties.ts";
 import { runProperty } from "./run-property.ts";
 
 const { values } = parseArgs({
-  options: { seed: { type: "string" }, minutes: { type: "string", default: "5" }, property: { type: "string" } },
+  options: {
+    seed: { type: "string" },
+    minutes: { type: "string", default: "5" },
+    property: { type: "string" },
+  },
 });
 process.exitCode = await main();
 
@@ -22,14 +26,20 @@ async function main(): Promise<number> {
   const all = await findQemuReleases();
   const judges = { reference: all.find(({ minor }) => minor === REFERENCE_MINOR)!, all };
   const firstSeed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
-  const properties = PROPERTIES.filter(({ name }) => values.property === undefined || name === values.property);
+  const properties = PROPERTIES.filter(
+    ({ name }) => values.property === undefined || name === values.property,
+  );
   if (properties.length === 0 || !Number.isSafeInteger(firstSeed) || !(Number(values.minutes) > 0)) {
-    console.error(`properties: ${PROPERTIES.map(({ name }) => name).join(", ")}; --seed and --minutes are numbers`);
+    console.error(
+      `properties: ${PROPERTIES.map(({ name }) => name).join(", ")}; --seed and --minutes are numbers`,
+    );
     return 1;
   }
   const end = Date.now() + Number(values.minutes) * 60_000;
   const passed = new Map<string, number>();
-  console.log(`seed ${firstSeed}, ${values.minutes} minutes, QEMU ${all.map(({ version }) => version).join(", ")}`);
+  console.log(
+    `seed ${firstSeed}, ${values.minutes} minutes, QEMU ${all.map(({ version }) => version).join(", ")}`,
+  );
   try {
     // In turn, a few hundred cases each with a seed of its own, so that a short run sees all of them.
     for (let seed = firstSeed; Date.now() < end; seed++) {

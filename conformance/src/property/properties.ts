@@ -5,15 +5,16 @@ import type { Codecs } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs, openDisk } from "@qcow2/node";
 import { chainArbitrary, type DrawnChain, expectSameContent } from "@qcow2/testing";
 import type fc from "fast-check";
-import { qemuCheckCounts, ourCheckCounts } from "../qemu-check.ts";
+import { ourCheckCounts, qemuCheckCounts } from "../qemu-check.ts";
 import { type QemuMapEntry, qemuMapOf } from "../qemu-map.ts";
 import type { QemuRelease } from "../qemu-release.ts";
 import type { Judges } from "../requirement.ts";
+import { expectReadsAs } from "../same-files.ts";
 import { Workbench } from "../workbench.ts";
 import { buildWithOurs } from "./build-with-ours.ts";
 import { buildWithQemu } from "./build-with-qemu.ts";
 import { topName } from "./layer-files.ts";
-import { expectReadsAs, writeModelTo } from "./raw-file.ts";
+import { writeModelTo } from "./raw-file.ts";
 
 export interface Property {
   readonly name: string;
@@ -49,7 +50,9 @@ export const oursWrites: Property = {
     const model = await buildWithOurs(drawn, bench.folder, codecs());
     const image = topName(drawn);
     await writeModelTo(bench.path("expected"), model);
-    await Promise.all(oursWrites.versions(judges).map((qemu) => expectCleanAndEqual(qemu, bench.folder, image)));
+    await Promise.all(
+      oursWrites.versions(judges).map((qemu) => expectCleanAndEqual(qemu, bench.folder, image)),
+    );
     await using disk = await openDisk({ path: join(bench.folder, image), format: "qcow2", codecs: codecs() });
     await expectSameContent(disk, model);
     await expectSameMap(judges.reference, bench.folder, image);
@@ -125,7 +128,12 @@ async function expectSameRead(
 
 async function expectSameMap(qemu: QemuRelease, folder: string, image: string): Promise<void> {
   const { stdout } = await qemu.img(["map", "-f", "qcow2", "--output=json", image], { cwd: folder });
-  await using disk = await openDisk({ path: join(folder, image), format: "qcow2", readOnly: true, codecs: codecs() });
+  await using disk = await openDisk({
+    path: join(folder, image),
+    format: "qcow2",
+    readOnly: true,
+    codecs: codecs(),
+  });
   // For an empty disk QEMU prints one entry of length 0; extents have none.
   const theirs = (JSON.parse(stdout) as QemuMapEntry[]).filter(({ length }) => length > 0);
   assert.deepEqual(await qemuMapOf(disk), theirs, "map differs from QEMU's");

@@ -41,7 +41,8 @@ export async function runProperty(options: PropertyRunOptions): Promise<Property
   for (const { version } of property.versions(judges)) caseRan(property.group, version, passed);
   if (details.counterexample === null) return { passed, failure: undefined };
   const [drawn] = details.counterexample;
-  const error = details.errorInstance instanceof Error ? details.errorInstance.message : String(details.errorInstance);
+  const error =
+    details.errorInstance instanceof Error ? details.errorInstance.message : String(details.errorInstance);
   const file = saveCase({
     property: property.name,
     error,

@@ -1,0 +1,45 @@
+import { expect } from "vitest";
+import { ledgerEntry } from "./ledger.ts";
+import { tryOursAsQemuImg } from "./ours.ts";
+import type { QemuRelease } from "./qemu-release.ts";
+import type { ToolResult } from "./run-tool.ts";
+
+export interface SameAnswerOptions {
+  readonly args: readonly string[];
+  readonly folder: string;
+  readonly qemu: QemuRelease;
+  /** Numbers of ledger entries that explain why the answers differ; each must be needed. */
+  readonly ledger?: readonly number[];
+}
+
+/** Our command and qemu-img, called alike on the same files, end with the same code and print the same text. */
+export async function expectSameAnswer(options: SameAnswerOptions): Promise<ToolResult> {
+  const { args, folder, qemu, ledger = [] } = options;
+  const [actual, expected] = await Promise.all([
+    tryOursAsQemuImg(args, { cwd: folder }),
+    qemu.tryImg(args, { cwd: folder }),
+  ]);
+  expectEqualAnswers({ actual, expected, ledger, what: args.join(" ") });
+  return expected;
+}
+
+/** Holds two answers against each other, the ledger's entries named aside. */
+export function expectEqualAnswers(options: {
+  readonly actual: ToolResult;
+  readonly expected: ToolResult;
+  readonly ledger?: readonly number[];
+  readonly what: string;
+}): void {
+  const { ledger = [], what } = options;
+  let { actual, expected } = options;
+  for (const number of ledger) {
+    const entry = ledgerEntry(number);
+    const before = JSON.stringify([actual, expected]);
+    actual = entry.normalise(actual);
+    expected = entry.normalise(expected);
+    const occurs = JSON.stringify([actual, expected]) !== before;
+    expect(occurs, `ledger entry ${number} does not occur in '${what}' any more: remove it`).toBe(true);
+  }
+  // Named with the command, so that a failure says which of many calls it was.
+  expect({ what, ...actual }).toEqual({ what, ...expected });
+}

@@ -1,0 +1,58 @@
+/** compare: the same verdict, text and exit code as qemu-img 10.0. */
+import { it } from "vitest";
+import { caseRan } from "../src/case-log.ts";
+import { describeConformance } from "../src/requires.ts";
+import { expectSameAnswer } from "../src/same-answer.ts";
+import { writeSparseRaw } from "../src/shapes.ts";
+import { Workbench } from "../src/workbench.ts";
+
+const GROUP = "compare: same verdict, text and exit code";
+
+const COMPARISONS: readonly string[][] = [
+  ["a.qcow2", "same.qcow2"],
+  ["-s", "a.qcow2", "same.qcow2"],
+  ["a.qcow2", "differs.qcow2"],
+  ["-q", "a.qcow2", "differs.qcow2"],
+  ["a.qcow2", "longer.qcow2"],
+  ["longer.qcow2", "a.qcow2"],
+  ["-s", "a.qcow2", "longer.qcow2"],
+  ["a.qcow2", "longer-data.qcow2"],
+  ["longer-data.qcow2", "a.qcow2"],
+  ["a.qcow2", "zeroes.qcow2"],
+  ["-s", "a.qcow2", "zeroes.qcow2"],
+  ["-f", "qcow2", "-F", "raw", "a.qcow2", "a.raw"],
+  ["-s", "-f", "qcow2", "-F", "raw", "a.qcow2", "a.raw"],
+  ["-f", "raw", "-F", "raw", "a.raw", "odd.raw"],
+  ["-p", "a.qcow2", "same.qcow2"],
+  ["a.qcow2", "missing.qcow2"],
+  ["a.qcow2"],
+  ["--image-opts", "driver=qcow2,file.filename=a.qcow2", "driver=qcow2,file.filename=same.qcow2"],
+];
+
+await describeConformance(GROUP, {}, ({ reference: qemu }) => {
+  it.each(COMPARISONS.map((words) => [words.join(" "), words] as const))("%s", async (_, words) => {
+    using bench = new Workbench("compare");
+    const inFolder = { cwd: bench.folder };
+    const make = async (name: string, size: string, io: readonly string[], options = "cluster_size=64k") => {
+      await qemu.img(["create", "-q", "-f", "qcow2", "-o", options, name, size], inFolder);
+      await qemu.io(name, io, inFolder);
+    };
+    await Promise.all([
+      make("a.qcow2", "1M", ["write -P 1 100k 200k"]),
+      make(
+        "same.qcow2",
+        "1M",
+        ["write -P 1 0 512k", "write -z 0 100k", "write -z 300k 212k"],
+        "cluster_size=4k",
+      ),
+      make("differs.qcow2", "1M", ["write -P 1 100k 200k", "write -P 2 150001 1"]),
+      make("longer.qcow2", "2M", ["write -P 1 100k 200k"]),
+      make("longer-data.qcow2", "2M", ["write -P 1 100k 200k", "write -P 3 1500k 10"]),
+      make("zeroes.qcow2", "1M", ["write -P 1 100k 200k", "write -P 0 600k 64k"]),
+    ]);
+    await qemu.img(["convert", "-O", "raw", "a.qcow2", "a.raw"], inFolder);
+    writeSparseRaw(bench.path("odd.raw"), 1_000_001, [{ offset: 0, length: 1000 }]);
+    await expectSameAnswer({ args: ["compare", ...words], folder: bench.folder, qemu });
+    caseRan(GROUP, qemu.version);
+  });
+});
