@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
 import { compareTools } from "../src/report/compare-tools.ts";
-import { lossesInMarkdown, replaceResults, winsInMarkdown } from "../src/report/markdown.ts";
+import {
+  lossesInMarkdown,
+  replaceResults,
+  resultsInMarkdown,
+  winsInMarkdown,
+} from "../src/report/markdown.ts";
 import { caseRows, HEADINGS, markdownTable } from "../src/report/table.ts";
 import { formatBytes, formatSeconds, parseBytes } from "../src/report/units.ts";
 import type { BenchmarkResults, ToolResult } from "../src/results.ts";
@@ -104,6 +109,14 @@ test("new results replace the old ones and nothing else", () => {
   expect(updated).toContain("Left out: qcow2 on an old Node.js: no zstd.");
   expect(replaceResults(updated, RESULTS)).toBe(updated);
   expect(() => replaceResults("# No marks", RESULTS)).toThrow("no '<!-- generated");
+});
+
+test("results from a busy machine say so", () => {
+  const withLoad = (loadBefore: number | undefined): string =>
+    resultsInMarkdown({ ...RESULTS, machine: { ...RESULTS.machine, loadBefore } });
+  expect(withLoad(4)).toContain("The machine was busy");
+  expect(withLoad(0.2)).not.toContain("busy");
+  expect(withLoad(undefined)).not.toContain("busy");
 });
 
 test("units", () => {

@@ -28,6 +28,7 @@ export function resultsInMarkdown(results: BenchmarkResults): string {
     "",
     "## Measured",
     "",
+    ...busyWarning(results.machine),
     circumstances(results),
     ...results.cases.flatMap((result) => [
       "",
@@ -37,6 +38,18 @@ export function resultsInMarkdown(results: BenchmarkResults): string {
       ...result.leftOut.map((why) => `\nLeft out: ${why}.`),
     ]),
   ].join("\n");
+}
+
+/** Above this share of the processors, others' work is part of what was measured. */
+const BUSY_LOAD = 0.5;
+
+function busyWarning({ loadBefore, processors }: Machine): readonly string[] {
+  if (loadBefore === undefined || loadBefore <= BUSY_LOAD * processors) return [];
+  return [
+    "**The machine was busy with other work.** It met all tools in turn, but times are longer and further apart than " +
+      "on a quiet machine, and small differences cannot be seen; processor times suffer less.",
+    "",
+  ];
 }
 
 function circumstances({ date, machine, disk, runs, meter, judge }: BenchmarkResults): string {
