@@ -1,4 +1,5 @@
 /** info, map, check, measure and reading: on every shape of image that QEMU makes, the same answer as qemu-img 10.0. */
+import { statSync } from "node:fs";
 import { it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { ours } from "../src/ours.ts";
@@ -46,7 +47,12 @@ await describeConformance("the same answers as qemu-img", {}, ({ reference: qemu
       ours([...convert, "ours.raw"], { cwd: folder }),
       qemu.img([...convert, "theirs.raw"], { cwd: folder }),
     ]);
-    expectSameFiles(bench.path("ours.raw"), bench.path("theirs.raw"));
+    if (statSync(bench.path("theirs.raw")).size < 2 ** 30) {
+      expectSameFiles(bench.path("ours.raw"), bench.path("theirs.raw"));
+    } else {
+      // Reading a terabyte of holes takes minutes; QEMU skips them.
+      await qemu.img(["compare", "-s", "-f", "raw", "-F", "raw", "ours.raw", "theirs.raw"], { cwd: folder });
+    }
     caseRan(READ, qemu.version);
   });
 });
