@@ -47,7 +47,8 @@ function busyWarning({ loadBefore, processors }: Machine): readonly string[] {
   if (loadBefore === undefined || loadBefore <= BUSY_LOAD * processors) return [];
   return [
     "**The machine was busy with other work.** It met all tools in turn, but times are longer and further apart than " +
-      "on a quiet machine, and small differences cannot be seen; processor times suffer less.",
+      "on a quiet machine, a tool with more threads gets a larger part of the processors, and small differences cannot " +
+      "be seen. Processor times suffer less: trust those more than the medians, and measure again.",
     "",
   ];
 }
