@@ -201,6 +201,7 @@ export class Qcow2Image implements WritableDisk {
   async #close(): Promise<void> {
     await Promise.all([this.#changes.drain(), this.#reads.drain()]);
     try {
+      await this.#compressed?.padFile();
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
       while (this.#writer?.commit.isDirty) await this.#writer.commit.flush();
     } finally {

@@ -1,6 +1,8 @@
 /** Writes whole clusters in compressed form (specification: "Compressed Clusters Descriptor"). */
 import { assert, Qcow2Error } from "../errors.ts";
+import { roundUp } from "../format/geometry.ts";
 import { encodeCompressedDescriptor } from "../format/l2-entry.ts";
+import { SECTOR_SIZE } from "../limits.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, writeCompressedEntry } from "./l2-editing.ts";
 import { releaseSlice, writableSlice } from "./l2-tables.ts";
@@ -10,6 +12,7 @@ export class CompressedWriter {
   readonly #context: WriteContext;
   /** Ends when the cluster written before has its place: clusters are placed in the order of the calls. */
   #placed: Promise<void> = Promise.resolve();
+  #hasWritten = false;
 
   constructor(context: WriteContext) {
     this.#context = context;
@@ -39,6 +42,17 @@ export class CompressedWriter {
       await before;
       placed();
     }
+  }
+
+  /**
+   * Ends the file with a whole sector: stored lengths count in sectors, and some readers refuse one that the file does
+   * not have. No other request may be under way.
+   */
+  async padFile(): Promise<void> {
+    if (!this.#hasWritten) return;
+    const { storage } = this.#context.image;
+    const size = await storage.size();
+    if (size % SECTOR_SIZE !== 0) await storage.truncate(roundUp(size, SECTOR_SIZE));
   }
 
   /** The compressed cluster; undefined if it did not become smaller. */
@@ -90,6 +104,7 @@ export class CompressedWriter {
     const { geometry } = context.image.mapping;
     const descriptor = encodeCompressedDescriptor(geometry, hostOffset, compressed.length);
     try {
+      this.#hasWritten = true;
       await context.image.storage.write(hostOffset, compressed);
       const slice = await context.allocation.run(() => writableSlice(context, offset));
       try {

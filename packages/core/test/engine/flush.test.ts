@@ -45,3 +45,11 @@ it("counts clusters as free that were given up before it", async () => {
   await image.flush();
   expect(await findingsOf(storage)).toEqual([]);
 });
+
+it("ends the file with a whole sector when the image is closed after compressed writes", async () => {
+  const storage = new MemoryStorage();
+  const image = await Qcow2Image.create({ storage, size: 8 * CLUSTER, clusterSize: CLUSTER, codecs });
+  await image.writeCompressed({ offset: 0, from: content({ kind: "text", length: CLUSTER, seed: 3 }) });
+  await image.close();
+  expect(storage.toBytes().length % 512).toBe(0);
+});
