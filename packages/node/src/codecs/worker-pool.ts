@@ -146,9 +146,18 @@ export class WorkerPool {
   }
 }
 
+/**
+ * A worker's garbage is one output buffer for each cluster, which V8 does not count as young: only a small young
+ * generation is collected often enough to give those buffers back before they are tens of megabytes.
+ */
+const WORKER_YOUNG_GENERATION_MIB = 2;
+
 function startCompressWorker(): Worker {
-  // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
-  const options = { execArgv: [] };
+  const options = {
+    // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
+    execArgv: [],
+    resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_GENERATION_MIB },
+  };
   // Run from its sources, as its own tests do, this package still needs a worker in JavaScript: the built one.
   if (import.meta.url.endsWith(".ts")) {
     return new Worker(new URL("../../dist/codecs/compress-worker.js", import.meta.url), options);
