@@ -38,10 +38,10 @@ export const MAX_VIRTUAL_SIZE: number = Number.MAX_SAFE_INTEGER;
 export const SECTOR_SIZE = 512;
 /** L2 tables are cached in slices of at most this many bytes, so that one miss costs one modest read. */
 export const MAX_SLICE_BYTES = 65536;
-/** Bytes of L2 slices kept in memory by default: with 64 KiB clusters they map 256 GiB, as QEMU's default does. */
-export const DEFAULT_L2_CACHE_BYTES: number = 32 * 2 ** 20;
+/** Bytes of L2 slices kept in memory by default: with 64 KiB clusters they map 128 GiB. */
+export const DEFAULT_L2_CACHE_BYTES: number = 16 * 2 ** 20;
 /** Bytes of refcount blocks kept in memory by default: a quarter of the L2 cache, as in QEMU. */
-export const DEFAULT_REFCOUNT_CACHE_BYTES: number = 8 * 2 ** 20;
+export const DEFAULT_REFCOUNT_CACHE_BYTES: number = 4 * 2 ** 20;
 /** Memory for reference counts while checking, by default: enough for 1 TiB of 64 KiB clusters in one pass. */
 export const DEFAULT_CHECK_BYTES: number = 64 * 2 ** 20;
 /** Clusters of a file that can be checked (QEMU's limit). */

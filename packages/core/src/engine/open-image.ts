@@ -192,6 +192,7 @@ async function loadMapping(
   return {
     geometry,
     version: layout.header.version,
+    name: storage.name,
     hasDataFile: layout.hasDataFile,
     l1: new ResidentTable(l1, location.offset),
     l2Slices: new TableCache({

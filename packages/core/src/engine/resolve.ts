@@ -34,6 +34,8 @@ export interface ResolvedExtent {
 
 /** One L1 table, active or of a snapshot, and what is needed to follow it. */
 export interface GuestMapping {
+  /** What to call the image in messages. */
+  readonly name: string;
   readonly geometry: Geometry;
   readonly version: number;
   readonly hasDataFile: boolean;
@@ -61,7 +63,7 @@ export function sliceOffsetFor(mapping: GuestMapping, offset: number): number | 
   if (tableOffset % geometry.clusterSize !== 0 || !Number.isSafeInteger(tableOffset)) {
     throw new Qcow2Error(
       "corrupt",
-      `L2 table offset 0x${tableOffset.toString(16)} invalid (L1 index ${l1Index})`,
+      `'${mapping.name}' is corrupt: L2 table offset 0x${tableOffset.toString(16)} invalid (L1 index ${l1Index})`,
       {
         structure: "L1 table",
         offset: tableOffset,
@@ -143,10 +145,10 @@ function resolveCompressed(
   length: number,
 ): ResolvedExtent {
   if (mapping.hasDataFile)
-    throw corruptEntry("Compressed cluster in an image with an external data file", offset);
+    throw corruptEntry(mapping, "Compressed cluster in an image with an external data file", offset);
   const descriptor = decodeCompressedDescriptor(mapping.geometry, high, low);
   if (!Number.isSafeInteger(descriptor.offset))
-    throw corruptEntry("Compressed cluster offset invalid", offset);
+    throw corruptEntry(mapping, "Compressed cluster offset invalid", offset);
   return {
     kind: "compressed",
     offset,
@@ -167,7 +169,7 @@ function resolveStandard(
   const hostCluster = hostClusterOffset(mapping, high, low, clusterStart);
   const hostOffset = hostCluster === undefined ? undefined : hostCluster + (offset - clusterStart);
   if (hasZeroFlag(low)) {
-    if (mapping.version < 3) throw corruptEntry("Zero cluster in a version 2 image", offset);
+    if (mapping.version < 3) throw corruptEntry(mapping, "Zero cluster in a version 2 image", offset);
     // With the zero flag, offset 0 means "no cluster" even in a data file, whatever COPIED says: so QEMU reads it.
     const isPlain = standardOffset(high, low) === 0;
     return { kind: "zero", offset, length, hostOffset: isPlain ? undefined : hostOffset };
@@ -198,7 +200,7 @@ function resolveSubclusters(
     const length = Math.min(clusterStart + (subcluster + 1) * subclusterSize, end) - at;
     const state = subclusterState(allocBits, zeroBits, subcluster);
     if (state === "invalid" || (state === "allocated" && hostCluster === undefined)) {
-      throw corruptEntry("Invalid subcluster allocation", at);
+      throw corruptEntry(mapping, "Invalid subcluster allocation", at);
     }
     const hostOffset = hostCluster === undefined ? undefined : hostCluster + (at - clusterStart);
     append(into, { kind: state === "allocated" ? "data" : state, offset: at, length, hostOffset });
@@ -220,10 +222,11 @@ export function hostClusterOffset(
   // In an external data file, offset 0 is guest cluster 0; COPIED tells it from "none".
   if (offset === 0 && !(mapping.hasDataFile && isCopied(high))) return undefined;
   if (offset % mapping.geometry.clusterSize !== 0 || !Number.isSafeInteger(offset)) {
-    throw corruptEntry(`Cluster allocation offset 0x${offset.toString(16)} invalid`, clusterStart);
+    throw corruptEntry(mapping, `Cluster allocation offset 0x${offset.toString(16)} invalid`, clusterStart);
   }
   if (mapping.hasDataFile && offset !== clusterStart) {
     throw corruptEntry(
+      mapping,
       `External data file offset 0x${offset.toString(16)} does not match the guest offset`,
       clusterStart,
     );
@@ -231,8 +234,9 @@ export function hostClusterOffset(
   return offset;
 }
 
-function corruptEntry(message: string, guestOffset: number): Qcow2Error {
-  return new Qcow2Error("corrupt", `${message} (guest offset 0x${guestOffset.toString(16)})`, {
+function corruptEntry({ name }: GuestMapping, problem: string, guestOffset: number): Qcow2Error {
+  const where = `guest offset 0x${guestOffset.toString(16)}`;
+  return new Qcow2Error("corrupt", `'${name}' is corrupt: ${problem} (${where})`, {
     structure: "L2 table",
     guestOffset,
   });

@@ -31,7 +31,9 @@ export class TableCache {
   readonly #structure: string;
   readonly #capacity: number;
   readonly #tables = new Map<number, CachedTable>();
-  readonly #loading = new Map<number, Promise<CachedTable>>();
+  readonly #loading = new Map<number, Promise<void>>();
+  /** Buffers of evicted tables, for the next ones: without them every miss makes garbage. */
+  readonly #spare: Uint8Array[] = [];
   readonly #clock: CachedTable[] = [];
   readonly #dirty = new Set<CachedTable>();
   #hand = 0;
@@ -70,15 +72,14 @@ export class TableCache {
    * Makes the table at `offset` resident; concurrent callers share one read, and a failure is not remembered. It may
    * be evicted again before the caller goes on: whoever changes it uses {@link with} or {@link pin}.
    */
-  async load(offset: number): Promise<CachedTable> {
-    const resident = this.get(offset);
-    if (resident !== undefined) return resident;
+  async load(offset: number): Promise<void> {
+    if (this.get(offset) !== undefined) return;
     let loading = this.#loading.get(offset);
     if (loading === undefined) {
       loading = this.#read(offset).finally(() => this.#loading.delete(offset));
       this.#loading.set(offset, loading);
     }
-    return loading;
+    await loading;
   }
 
   /** Calls `use` with the table at `offset`; it is resident for as long as `use`, which is synchronous, runs. */
@@ -103,7 +104,7 @@ export class TableCache {
     assert(!this.#loading.has(offset), `new ${this.#structure} at ${offset} is being read`);
     const existing = this.#tables.get(offset);
     if (existing !== undefined) this.#remove(existing);
-    const table = this.#add(offset, new Uint8Array(this.tableBytes));
+    const table = this.#add(offset, this.#spare.pop()?.fill(0) ?? new Uint8Array(this.tableBytes));
     this.markDirty(table);
     return table;
   }
@@ -131,6 +132,11 @@ export class TableCache {
 
   written(copies: readonly TableCopy[]): void {
     for (const { table } of copies) table.pins--;
+    while (this.#clock.length > this.#capacity) {
+      const victim = this.#findVictim();
+      if (victim < 0) break;
+      this.#remove(this.#clock[victim] as CachedTable);
+    }
   }
 
   /** The copies did not reach the disk: their tables are dirty again, unless they were dropped meanwhile. */
@@ -147,10 +153,10 @@ export class TableCache {
     if (table !== undefined) this.#remove(table);
   }
 
-  async #read(offset: number): Promise<CachedTable> {
-    const bytes = new Uint8Array(this.tableBytes);
+  async #read(offset: number): Promise<void> {
+    const bytes = this.#spare.pop() ?? new Uint8Array(this.tableBytes);
     await readExactly(this.#storage, offset, bytes, this.#structure);
-    return this.#tables.get(offset) ?? this.#add(offset, bytes);
+    if (!this.#tables.has(offset)) this.#add(offset, bytes);
   }
 
   #add(offset: number, bytes: Uint8Array): CachedTable {
@@ -167,7 +173,10 @@ export class TableCache {
     if (victim < 0) {
       this.#clock.push(table);
     } else {
-      this.#tables.delete((this.#clock[victim] as CachedTable).offset);
+      const evicted = this.#clock[victim] as CachedTable;
+      this.#tables.delete(evicted.offset);
+      // Nobody else has it: tables are used while resident, or pinned.
+      this.#spare.push(evicted.bytes);
       this.#clock[victim] = table;
     }
     return table;
