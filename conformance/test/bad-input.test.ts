@@ -18,9 +18,11 @@ interface BadInput {
   spoil(file: string): void;
   /** What the line must name; default the image. */
   readonly names?: string;
-  /** False where qemu-img accepts it, or does not return. Default true: it also ends with 1. */
+  /** False where qemu-img accepts it, or does not return (ledger 3 and 4). Default true: it also ends with 1. */
   readonly qemuRefuses?: boolean;
 }
+
+const LOOP = "a backing chain that loops";
 
 const INPUTS: readonly BadInput[] = [
   { name: "an empty file", says: /qcow2/, spoil: (file) => truncateSync(file, 0) },
@@ -34,10 +36,16 @@ const INPUTS: readonly BadInput[] = [
     says: /header|beyond the end|truncated/i,
     spoil: (file) => truncateSync(file, 50),
   },
-  { name: "an L1 table cut off", says: /L1/, spoil: (file) => truncateSync(file, tablesOf(file).l1) },
+  {
+    name: "an L1 table cut off",
+    says: /L1/,
+    qemuRefuses: false,
+    spoil: (file) => truncateSync(file, tablesOf(file).l1),
+  },
   {
     name: "an L1 table beyond the end of the file",
     says: /L1/,
+    qemuRefuses: false,
     spoil: (file) => poke64(file, HEADER.l1TableOffset, 2 ** 40),
   },
   { name: "an unaligned L1 table", says: /L1/, spoil: (file) => poke64(file, HEADER.l1TableOffset, 0x30200) },
@@ -86,15 +94,14 @@ const INPUTS: readonly BadInput[] = [
     spoil: (file) => setBacking(file, "missing-base"),
   },
   {
-    name: "a backing chain that loops",
+    name: LOOP,
     says: /loop|itself|already/,
-    // qemu-img never returns.
-    qemuRefuses: false,
     spoil: (file) => setBacking(file, "image.qcow2"),
   },
   {
     name: "a snapshot table beyond the end of the file",
     says: /[Ss]napshot/,
+    qemuRefuses: false,
     spoil: (file) => {
       poke32(file, HEADER.snapshotCount, 3);
       poke64(file, HEADER.snapshotsOffset, 2 ** 40);
@@ -107,7 +114,7 @@ const INPUTS: readonly BadInput[] = [
   },
   {
     name: "a refcount table of 4 billion clusters",
-    says: /[Rr]efcount/,
+    says: /refcount|reference count/i,
     spoil: (file) => poke32(file, HEADER.refcountTableClusters, 0xffffffff),
   },
   {
@@ -145,7 +152,7 @@ function setBacking(file: string, name: string): void {
 }
 
 await describeConformance(GROUP, {}, ({ reference: qemu }) => {
-  it.each(INPUTS)("$name", async ({ says, spoil, names = "image.qcow2", qemuRefuses = true }) => {
+  it.each(INPUTS)("$name", async ({ name, says, spoil, names = "image.qcow2", qemuRefuses = true }) => {
     using bench = new Workbench("bad");
     const inFolder = { cwd: bench.folder };
     await qemu.img(["create", "-q", "-f", "qcow2", "image.qcow2", "1M"], inFolder);

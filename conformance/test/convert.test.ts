@@ -89,6 +89,13 @@ const CONVERSIONS: readonly string[][] = [
   ].map((options) => ["-O", "qcow2", "-o", options, "overlay.qcow2"]),
 ];
 
+/** Ledger 7 and 8: the content is the same, where it is stored is not. */
+const MAP_DIFFERS: ReadonlySet<string> = new Set([
+  "-c -O qcow2 -B odd.raw -F raw overlay.qcow2",
+  "-O qcow2 -o preallocation=metadata overlay.qcow2",
+  "-O qcow2 -o cluster_size=8k,refcount_bits=8,lazy_refcounts=on,extended_l2=off,preallocation=metadata overlay.qcow2",
+]);
+
 const zstd = await canCompressZstd();
 
 await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
@@ -126,18 +133,30 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
     const expectedRaw = theirBench.path("expected.raw");
     for (const release of all) {
       if (/extended_l2=on/.test(title) && !release.atLeast("5.2")) continue;
+      if (/zstd/.test(title) && !release.hasZstd) continue;
       await release.img(["check", "-f", "qcow2", "out"], { cwd: ourBench.folder });
       await release.img(["compare", "-f", "qcow2", "-F", "raw", "out", expectedRaw], {
         cwd: ourBench.folder,
       });
       caseRan(GROUP, release.version);
     }
-    expect(await looksLike(qemu, ourBench.folder)).toEqual(await looksLike(qemu, theirBench.folder));
+    const [oursLooks, theirsLooks] = await Promise.all([
+      looksLike(qemu, ourBench.folder),
+      looksLike(qemu, theirBench.folder),
+    ]);
+    if (!MAP_DIFFERS.has(title)) expect(oursLooks).toEqual(theirsLooks);
+    else {
+      expect(oursLooks.map, "the ledger's entry does not occur any more").not.toEqual(theirsLooks.map);
+      expect({ ...oursLooks, map: [] }).toEqual({ ...theirsLooks, map: [] });
+    }
   });
 });
 
 /** What qemu-img says of `out`, without what depends on the order in which clusters were written. */
-async function looksLike(qemu: QemuRelease, folder: string): Promise<unknown> {
+async function looksLike(
+  qemu: QemuRelease,
+  folder: string,
+): Promise<{ readonly format: unknown; readonly size: unknown; readonly map: readonly unknown[] }> {
   const inFolder = { cwd: folder };
   const info = JSON.parse((await qemu.img(["info", "--output=json", "out"], inFolder)).stdout);
   const map = JSON.parse((await qemu.img(["map", "--output=json", "out"], inFolder)).stdout) as MapEntry[];
