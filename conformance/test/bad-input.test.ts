@@ -171,12 +171,10 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     expect(readdirSync(bench.folder).sort()).toEqual(["image.qcow2", "old.raw"]);
     expect(readFileSync(bench.path("old.raw"), "utf8")).toBe("what was there");
     expect(readFileSync(bench.path("image.qcow2")).equals(before)).toBe(true);
-    if (!qemuRefuses) return;
-    const theirs = await qemu.tryImg(
-      ["convert", "-f", "qcow2", "-O", "raw", "image.qcow2", "theirs.raw"],
-      inFolder,
-    );
-    expect(theirs.exitCode).toBe(1);
+    // A chain that loops keeps qemu-img busy for ever.
+    if (name === LOOP) return;
+    const args = ["convert", "-f", "qcow2", "-O", "raw", "image.qcow2", "theirs.raw"];
+    expect((await qemu.tryImg(args, inFolder)).exitCode).toBe(qemuRefuses ? 1 : 0);
     caseRan(GROUP, qemu.version);
   });
 
