@@ -70,7 +70,7 @@ const INPUTS: readonly BadInput[] = [
   },
   {
     name: "refcounts of 128 bits",
-    says: /[Rr]efcount/,
+    says: /Reference count entry width/,
     spoil: (file) => poke32(file, HEADER.refcountOrder, 7),
   },
   {
