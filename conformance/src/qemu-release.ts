@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { QEMU_CACHE } from "./repository.ts";
 import { expectSuccess, type RunOptions, runTool, type ToolResult } from "./run-tool.ts";
+import { Workbench } from "./workbench.ts";
 
 /** The release whose answers ours must equal, word for word. The others judge images. */
 export const REFERENCE_MINOR = "10.0";
@@ -143,8 +144,9 @@ async function fromPath(): Promise<QemuRelease | undefined> {
 }
 
 async function canZstd(command: readonly [string, ...string[]]): Promise<boolean> {
-  const args = ["measure", "-O", "qcow2", "-o", "compression_type=zstd", "--size", "1M"];
-  const { exitCode } = await runTool(command, args);
+  using bench = new Workbench("zstd");
+  const args = ["create", "-f", "qcow2", "-o", "compression_type=zstd", "image", "1M"];
+  const { exitCode } = await runTool(command, args, { cwd: bench.folder });
   return exitCode === 0;
 }
 
