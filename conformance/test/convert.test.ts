@@ -6,7 +6,7 @@ import { ours, tryOursAsQemuImg } from "../src/ours.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { canCompressZstd } from "../src/requirement.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectEqualAnswers } from "../src/same-answer.ts";
+import { expectEqualAnswers, expectSameAnswer } from "../src/same-answer.ts";
 import { expectSameFiles } from "../src/same-files.ts";
 import { everyKindOfCluster, writeSparseRaw } from "../src/shapes.ts";
 import { Workbench } from "../src/workbench.ts";
@@ -139,6 +139,12 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
         cwd: ourBench.folder,
       });
       caseRan(GROUP, release.version);
+    }
+    for (const args of [
+      ["info", "--output=json", "out"],
+      ["check", "--output=json", "out"],
+    ]) {
+      await expectSameAnswer({ args, folder: ourBench.folder, qemu });
     }
     const [oursLooks, theirsLooks] = await Promise.all([
       looksLike(qemu, ourBench.folder),
