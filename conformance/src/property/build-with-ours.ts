@@ -44,15 +44,14 @@ async function buildLayer(options: {
   readonly backingFile: { readonly name: string; readonly format: string } | undefined;
 }): Promise<void> {
   const { layer, name, folder, codecs, backingFile } = options;
-  const open = async (file: string): Promise<FileStorage> =>
-    await FileStorage.open(join(folder, file), { create: true });
-  const dataName = dataFileName(name);
+  const open = async (file: string): Promise<FileStorage> => await FileStorage.open(file, { create: true });
+  const dataName = dataFileName(folder, name);
   const image = await Qcow2Image.create({
     ...layer.options,
-    storage: await open(name),
+    storage: await open(join(folder, name)),
     size: layer.size,
     backingFile,
-    references: fileReferences(),
+    references: fileReferences({ codecs }),
     codecs,
     dataFile:
       layer.dataFile === "none"

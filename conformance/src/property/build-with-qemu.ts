@@ -33,7 +33,7 @@ export async function buildWithQemu(
     }
     const below = layerBelow(chain, layer);
     const backing = below === undefined ? [] : ["-b", layerName(chain, below), "-F", below.format];
-    const options = createOptionsOf(layer, name);
+    const options = createOptionsOf(layer, folder, name);
     await qemu.img(["create", "-q", "-f", "qcow2", "-o", options, ...backing, name, String(layer.size)], {
       cwd: folder,
     });

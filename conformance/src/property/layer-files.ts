@@ -1,4 +1,5 @@
 /** Names of the files of a drawn chain, and the options in QEMU's words. */
+import { join } from "node:path";
 import type { DrawnChain, DrawnLayer, DrawnQcow2Layer } from "@qcow2/testing";
 import { layersOf } from "@qcow2/testing";
 
@@ -12,8 +13,9 @@ export function topName(chain: DrawnChain): string {
   return layerName(chain, chain.top);
 }
 
-export function dataFileName(imageName: string): string {
-  return `${imageName}.data`;
+/** An absolute name: relative ones are relative to the working directory, in QEMU as with us. */
+export function dataFileName(folder: string, imageName: string): string {
+  return join(folder, `${imageName}.data`);
 }
 
 /** The layer that is the backing file of `layer`. */
@@ -23,7 +25,7 @@ export function layerBelow(chain: DrawnChain, layer: DrawnLayer): DrawnLayer | u
 }
 
 /** The value of `qemu-img create -o`. */
-export function createOptionsOf(layer: DrawnQcow2Layer, imageName: string): string {
+export function createOptionsOf(layer: DrawnQcow2Layer, folder: string, imageName: string): string {
   const { version, clusterSize, refcountBits, lazyRefcounts, extendedL2, compressionType, preallocation } =
     layer.options;
   const words: Record<string, string | number | undefined> = {
@@ -34,7 +36,7 @@ export function createOptionsOf(layer: DrawnQcow2Layer, imageName: string): stri
     extended_l2: extendedL2 === undefined ? undefined : extendedL2 ? "on" : "off",
     compression_type: compressionType,
     preallocation,
-    data_file: layer.dataFile === "none" ? undefined : dataFileName(imageName),
+    data_file: layer.dataFile === "none" ? undefined : dataFileName(folder, imageName),
     data_file_raw: layer.dataFile === "raw" ? "on" : undefined,
   };
   return Object.entries(words)
