@@ -50,7 +50,7 @@ const CASES: readonly CreateCase[] = [
   ...["metadata", "falloc", "full"].map((mode) => option(`preallocation=${mode},cluster_size=512`, "1M")),
   option("preallocation=metadata,extended_l2=on", "3M"),
   option("preallocation=metadata,refcount_bits=64,cluster_size=512", "5000k"),
-  option("preallocation=metadata", "100G"),
+  option("preallocation=metadata", "20G"),
   option("data_file=data"),
   option("data_file=data,data_file_raw=on"),
   option("data_file=data,data_file_raw=off,cluster_size=2M"),
@@ -138,21 +138,20 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
       const { stdout } = await expectSameAnswer({ args: ["info", "--output=json", "image"], folder, qemu });
       return withoutAllocation(JSON.parse(stdout));
     };
-    expect(await info(ourBench.folder)).toEqual(await info(theirBench.folder));
-
-    for (const release of all) {
-      if (!knows(release, title(drawn))) continue;
-      const check = await release.tryImg(["check", "-f", "qcow2", "image"], { cwd: ourBench.folder });
-      // A backing file that is not there keeps check from opening the image.
-      if (!title(drawn).includes("missing")) expect(check).toMatchObject({ exitCode: 0 });
-      caseRan(GROUP, release.version);
-    }
-    if (!title(drawn).includes("missing")) {
-      await expectSameAnswer({ args: ["map", "--output=json", "image"], folder: ourBench.folder, qemu });
-      const args = ["check", "--output=json", "image"];
-      await expectSameAnswer({ args, folder: ourBench.folder, qemu });
-      await expectSameAnswer({ args, folder: theirBench.folder, qemu });
-    }
+    // Where the backing file is missing, only info opens the image.
+    const opens = !title(drawn).includes("missing");
+    const judges = opens ? all.filter((release) => knows(release, title(drawn))) : [];
+    const sameAnswers = opens ? ["map", "check"] : [];
+    const [ourInfo, theirInfo] = await Promise.all([
+      info(ourBench.folder),
+      info(theirBench.folder),
+      ...judges.map((release) => release.img(["check", "-f", "qcow2", "image"], { cwd: ourBench.folder })),
+      ...sameAnswers.map((command) =>
+        expectSameAnswer({ args: [command, "--output=json", "image"], folder: ourBench.folder, qemu }),
+      ),
+    ]);
+    expect(ourInfo).toEqual(theirInfo);
+    for (const release of opens ? judges : [qemu]) caseRan(GROUP, release.version);
   });
 
   it.each(REFUSED.map((drawn) => [title(drawn), drawn] as const))("refuses %s", async (_, drawn) => {
