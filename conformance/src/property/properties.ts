@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Codecs } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs, openDisk } from "@qcow2/node";
-import { chainArbitrary, type DiskModel, type DrawnChain, expectSameContent } from "@qcow2/testing";
+import { chainArbitrary, type DiskModel, type DrawnChain, expectSameContent, layersOf } from "@qcow2/testing";
 import type fc from "fast-check";
 import { ourCheckCounts, qemuCheckCounts } from "../qemu-check.ts";
 import { type QemuMapEntry, qemuMapOf } from "../qemu-map.ts";
@@ -50,9 +50,11 @@ export const oursWrites: Property = {
     const model = await buildWithOurs(drawn, bench.folder, codecs());
     const image = topName(drawn);
     await writeModelTo(bench.path("expected"), model);
-    await Promise.all(
-      oursWrites.versions(judges).map((qemu) => expectCleanAndEqual(qemu, bench.folder, image)),
+    const usesZstd = layersOf(drawn).some(
+      (layer) => layer.format === "qcow2" && layer.options.compressionType === "zstd",
     );
+    const able = oursWrites.versions(judges).filter(({ hasZstd }) => hasZstd || !usesZstd);
+    await Promise.all(able.map((qemu) => expectCleanAndEqual(qemu, bench.folder, image)));
     await expectOursReads(join(bench.folder, image), model);
     await expectSameMap(judges.reference, bench.folder, image);
     await expectSameCheck(judges.reference, bench.folder, image);
