@@ -107,32 +107,18 @@ async function createRaw(
   const fileSize = Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
   await storage.truncate(fileSize);
   const preallocation = preallocationOf(options);
-  if (preallocation === "falloc" || preallocation === "full") {
-    await preallocate(storage, fileSize, preallocation);
+  if (preallocation === "falloc") {
+    if (storage.allocate === undefined)
+      throw new CommandError("Reserving space (falloc) is not supported here");
+    await storage.allocate(0, fileSize);
   }
-  return await RawDisk.open({ storage });
+  const disk = await RawDisk.open({ storage });
+  if (preallocation === "full") await disk.writeZeroes({ offset: 0, length: disk.size });
+  return disk;
 }
 
 /** Disks have whole sectors, in raw images too. */
 const SECTOR_BYTES = 512;
-const ZEROES_BYTES = 2 ** 20;
-
-async function preallocate(
-  storage: TargetFile["storage"],
-  size: number,
-  mode: "falloc" | "full",
-): Promise<void> {
-  if (mode === "falloc") {
-    if (storage.allocate === undefined)
-      throw new CommandError("Reserving space (falloc) is not supported here");
-    await storage.allocate(0, size);
-    return;
-  }
-  const zeroes = new Uint8Array(Math.min(ZEROES_BYTES, size));
-  for (let offset = 0; offset < size; offset += zeroes.length) {
-    await storage.write(offset, zeroes.subarray(0, Math.min(zeroes.length, size - offset)));
-  }
-}
 
 class PendingImage implements NewImage {
   readonly disk: WritableDisk;

@@ -2,11 +2,9 @@ import { Qcow2Error } from "../errors.ts";
 import { SECTOR_SIZE } from "../limits.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
+import { writeZeroBytes } from "../storage/write-zeroes.ts";
 import type { DiskRange, Extent, WritableDisk } from "./disk.ts";
 import { assertDiskRange, clipRange } from "./disk-range.ts";
-
-/** Zeroes are written in pieces of this size where no hole can be punched. */
-const ZERO_PIECE_BYTES = 1 << 20;
 
 export interface RawDiskOptions {
   readonly storage: Storage;
@@ -76,11 +74,7 @@ export class RawDisk implements WritableDisk {
       await this.storage.punchHole(request.offset, storedLength);
       return;
     }
-    const zeroes = new Uint8Array(Math.min(storedLength, ZERO_PIECE_BYTES));
-    for (let done = 0; done < storedLength; done += zeroes.length) {
-      const piece = zeroes.subarray(0, Math.min(zeroes.length, storedLength - done));
-      await this.storage.write(request.offset + done, piece);
-    }
+    await writeZeroBytes(this.storage, request.offset, storedLength);
   }
 
   async flush(): Promise<void> {

@@ -22,12 +22,10 @@ import { refcountCodec, setRefcountTableEntry } from "../format/refcount-entry.t
 import { viewOf } from "../format/uint64.ts";
 import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
 import type { Storage } from "../storage/storage.ts";
+import { writeZeroBytes } from "../storage/write-zeroes.ts";
 import type { CreateOptions } from "./create-options.ts";
 import { type CheckedImageOptions, checkImageOptions, type ImagePlan, planImage } from "./image-plan.ts";
 import { writeStandardEntry } from "./l2-editing.ts";
-
-/** Reserved space is written with zeroes in pieces of this size where the host cannot reserve it. */
-const ZERO_PIECE_BYTES: number = 1 << 20;
 
 const TEXT: TextEncoder = new TextEncoder();
 
@@ -236,8 +234,5 @@ async function reserve(
     await storage.allocate(offset, length);
     return;
   }
-  const zeroes = new Uint8Array(Math.min(length, ZERO_PIECE_BYTES));
-  for (let done = 0; done < length; done += zeroes.length) {
-    await storage.write(offset + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)));
-  }
+  await writeZeroBytes(storage, offset, length);
 }

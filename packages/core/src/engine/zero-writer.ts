@@ -1,5 +1,6 @@
 /** Makes guest ranges read as zeroes, without writing zeroes wherever the format can say it in a table. */
 import { roundDown, roundUp } from "../format/geometry.ts";
+import { writeZeroBytes } from "../storage/write-zeroes.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, subclusterBits, writeStandardEntry } from "./l2-editing.ts";
 import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
@@ -150,8 +151,5 @@ async function writeRawZeroes({ image }: WriteContext, start: number, end: numbe
     await dataStorage.punchHole(start, storedEnd - start);
     return;
   }
-  const zeroes = new Uint8Array(Math.min(storedEnd - start, ZERO_PIECE_BYTES));
-  for (let at = start; at < storedEnd; at += zeroes.length) {
-    await dataStorage.write(at, zeroes.subarray(0, Math.min(zeroes.length, storedEnd - at)));
-  }
+  await writeZeroBytes(dataStorage, start, storedEnd - start);
 }
