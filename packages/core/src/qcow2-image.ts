@@ -9,6 +9,7 @@ import { CompressedWriter } from "./engine/compressed-writer.ts";
 import { assertCreateOptions, createImage } from "./engine/create-image.ts";
 import type { CreateOptions } from "./engine/create-options.ts";
 import { describeImage } from "./engine/describe-image.ts";
+import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
 import { writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info } from "./engine/image-info.ts";
@@ -158,10 +159,31 @@ export class Qcow2Image implements WritableDisk {
     readonly offset: number;
     readonly length: number;
     readonly unmap?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
   }): Promise<void> {
-    const { offset, length, unmap } = request;
+    const { offset, length, unmap, signal } = request;
+    signal?.throwIfAborted();
     await this.#change(offset, length, (writer) =>
-      zeroGuestRange(writer, offset, offset + length, unmap ?? false),
+      zeroGuestRange(writer, offset, offset + length, unmap ?? false, signal),
+    );
+  }
+
+  /**
+   * Gives up the whole clusters within the range (the cluster that the disk ends in counts as whole); the rest of the
+   * range stays as it is. They read as zeroes afterwards, never as the backing file, unless `revealBacking` asks for
+   * that. In a version 2 image with a backing file nothing is done: only {@link writeZeroes} can hide it there.
+   * @throws Qcow2Error as {@link write}; the reason of `signal`, with everything before the abort done
+   */
+  async discard(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly revealBacking?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<void> {
+    const { offset, length, revealBacking = false, signal } = request;
+    signal?.throwIfAborted();
+    await this.#change(offset, length, (writer) =>
+      discardGuestRange(writer, offset, offset + length, { revealBacking, signal }),
     );
   }
 

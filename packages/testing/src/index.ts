@@ -18,7 +18,27 @@ export {
   modelOf,
   modelOfChain,
 } from "./drawn-chain.ts";
+export { engineOperationArbitrary } from "./engine/engine-arbitraries.ts";
+export {
+  applyToImage,
+  applyToModel,
+  changeOf,
+  type EngineOperation,
+  type ModelChange,
+} from "./engine/engine-operations.ts";
+export {
+  type BuiltShape,
+  copyFiles,
+  ENGINE_CODECS,
+  ENGINE_SHAPES,
+  type EngineShape,
+  type OpenShapeOptions,
+  openShape,
+  type ShapeFiles,
+} from "./engine/engine-shapes.ts";
+export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export { type FaultOptions, FaultyStorage } from "./faulty-storage.ts";
+export { KeptStorage } from "./kept-storage.ts";
 export {
   ALLOCATED,
   type DiskOperation,

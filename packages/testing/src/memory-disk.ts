@@ -4,7 +4,7 @@ import { type Extent, Qcow2Error, type WritableDisk } from "@qcow2/core";
 export type SectorState = Omit<Extent, "offset" | "length">;
 
 export interface DiskOperation {
-  readonly kind: "read" | "write" | "writeZeroes" | "writeCompressed" | "map";
+  readonly kind: "read" | "write" | "writeZeroes" | "writeCompressed" | "discard" | "map";
   /** Bytes. */
   readonly offset: number;
   /** Bytes; for "map" those up to the end of the disk. */
@@ -114,6 +114,11 @@ export class MemoryDisk implements WritableDisk {
     await this.#run({ kind: "writeZeroes", offset, length }, () => {
       this.bytes.fill(0, offset, offset + length);
     });
+  }
+
+  async discard(request: { readonly offset: number; readonly length: number }): Promise<void> {
+    const { offset, length } = request;
+    await this.#run({ kind: "discard", offset, length }, () => this.bytes.fill(0, offset, offset + length));
   }
 
   async flush(): Promise<void> {}

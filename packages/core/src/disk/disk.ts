@@ -60,6 +60,17 @@ export interface WritableDisk extends Disk {
     readonly offset: number;
     readonly length: number;
     readonly unmap?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<void>;
+
+  /**
+   * Says that the content of the range is not needed any more, so that its space can be given back. What is covered
+   * reads as zeroes afterwards or, where the format has larger units or no way to say so, as before.
+   */
+  discard(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly signal?: AbortSignal | undefined;
   }): Promise<void>;
 
   /**

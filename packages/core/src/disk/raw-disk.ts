@@ -77,6 +77,19 @@ export class RawDisk implements WritableDisk {
     await writeZeroBytes(this.storage, request.offset, storedLength);
   }
 
+  /** Punches a hole where the storage can do that; else the range stays as it is. */
+  async discard(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<void> {
+    assertDiskRange(request.offset, request.length, this.size);
+    this.#assertWritable();
+    const storedLength =
+      Math.min(request.offset + request.length, await this.storage.size()) - request.offset;
+    if (storedLength > 0) await this.storage.punchHole?.(request.offset, storedLength);
+  }
+
   async flush(): Promise<void> {
     if (!this.readOnly) await this.storage.flush();
   }

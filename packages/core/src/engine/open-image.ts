@@ -39,6 +39,12 @@ export interface OpenOptions {
    * nothing until `flush` or `close`: for new images that do not count until they are complete.
    */
   readonly durability?: "crash-safe" | "on-close" | undefined;
+  /**
+   * What becomes of host clusters that are given up: "ignore" (default) keeps their space in the file for new data;
+   * "unmap" gives it back to the host, by punching holes where the storage can do that, and by cutting off the file
+   * behind the last cluster in use on closing.
+   */
+  readonly discard?: "ignore" | "unmap" | undefined;
 }
 
 /** An open image; what the public class and the engine's parts share. */
@@ -48,6 +54,7 @@ export interface OpenImage {
   readonly readOnly: boolean;
   readonly metadataOnly: boolean;
   readonly durability: "crash-safe" | "on-close";
+  readonly discard: "ignore" | "unmap";
   /** Virtual size of what is read: of the active disk, or of the snapshot. */
   readonly size: number;
   readonly snapshots: readonly SnapshotEntry[];
@@ -106,6 +113,7 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
       readOnly,
       metadataOnly,
       durability: options.durability ?? "crash-safe",
+      discard: options.discard ?? "ignore",
       size: snapshot?.diskSize === undefined ? layout.virtualSize : Number(snapshot.diskSize),
       snapshots,
       bitmaps,

@@ -1,10 +1,10 @@
 /** Makes guest ranges read as zeroes, without writing zeroes wherever the format can say it in a table. */
 import { roundDown, roundUp } from "../format/geometry.ts";
-import { writeZeroBytes } from "../storage/write-zeroes.ts";
+import { changeSlices } from "./change-slices.ts";
+import { punchDataFile, zeroRawDataFile } from "./data-file.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, subclusterBits, writeStandardEntry } from "./l2-editing.ts";
-import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
-import { isDataFileRaw } from "./open-image.ts";
+import type { MappedSlice } from "./l2-tables.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Zeroes are written as data in pieces of this size. */
@@ -20,6 +20,7 @@ export async function zeroGuestRange(
   start: number,
   end: number,
   unmap: boolean,
+  signal?: AbortSignal | undefined,
 ): Promise<void> {
   const { image } = context;
   const { subclusterSize } = image.mapping.geometry;
@@ -30,10 +31,10 @@ export async function zeroGuestRange(
     await writeZeroData(context, start, end);
     return;
   }
-  if (isDataFileRaw(image.layout)) await writeRawZeroes(context, start, end);
+  await zeroRawDataFile(context, start, end);
   await writeZeroData(context, start, alignedStart);
   for (const piece of splitAtClusters(alignedStart, alignedEnd, image.mapping.geometry.clusterSize)) {
-    await zeroSubclusters(context, piece, unmap);
+    await zeroSubclusters(context, piece, unmap, signal);
   }
   if (alignedEnd < end) await writeZeroData(context, alignedEnd, end);
 }
@@ -57,7 +58,12 @@ function splitAtClusters(start: number, end: number, clusterSize: number): Piece
   return pieces.filter((piece) => piece.start < piece.end);
 }
 
-async function zeroSubclusters(context: WriteContext, piece: Piece, unmap: boolean): Promise<void> {
+async function zeroSubclusters(
+  context: WriteContext,
+  piece: Piece,
+  unmap: boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   if (piece.partial) {
     // A compressed cluster has no subclusters: what is left of it has to be written anew.
     const [extent] = await context.image.reader.resolve(piece.start, piece.end);
@@ -66,18 +72,14 @@ async function zeroSubclusters(context: WriteContext, piece: Piece, unmap: boole
       return;
     }
   }
-  for (let at = piece.start; at < piece.end; ) {
-    const slice = await context.allocation.run(() => writableSlice(context, at));
-    const sliceEnd = Math.min(piece.end, slice.end);
-    try {
-      zeroInSlice(context, slice, at, sliceEnd, unmap);
-    } finally {
-      releaseSlice(slice);
-    }
-    at = sliceEnd;
-    // A request has no bound of its own: without this, the tables of a whole disk would gather in memory.
-    if (context.commit.underPressure) await context.commit.write();
-  }
+  await changeSlices(
+    context,
+    piece.start,
+    piece.end,
+    (slice, start, end) => zeroInSlice(context, slice, start, end, unmap),
+    signal,
+  );
+  if (unmap && !piece.partial) await punchDataFile(context, piece.start, piece.end);
 }
 
 /** Marks whole subclusters of one slice. One synchronous step. */
@@ -88,10 +90,7 @@ function zeroInSlice(
   end: number,
   unmap: boolean,
 ): void {
-  const { mapping } = context.image;
-  const { geometry } = mapping;
-  // First, so that a damaged entry on the way does not keep the ones before it in memory alone.
-  mapping.l2Slices.markDirty(slice.table);
+  const { geometry } = context.image.mapping;
   for (let at = start; at < end; ) {
     const clusterStart = roundDown(at, geometry.clusterSize);
     const pieceEnd = Math.min(clusterStart + geometry.clusterSize, end);
@@ -113,10 +112,10 @@ function zeroInCluster(
   bits: number,
   unmap: boolean,
 ): void {
-  const { geometry, hasDataFile } = context.image.mapping;
+  const { geometry } = context.image.mapping;
   const old = entryOf(context, slice, clusterStart);
   const allocBits = (old.allocBits & ~bits) >>> 0;
-  const keepsCluster = old.hostOffset !== undefined && (hasDataFile || allocBits !== 0 || !unmap);
+  const keepsCluster = old.hostOffset !== undefined && (allocBits !== 0 || !unmap);
   writeStandardEntry(geometry, slice.table.view, entryAt(geometry, slice, clusterStart), {
     hostOffset: keepsCluster ? old.hostOffset : undefined,
     copied: keepsCluster && old.copied,
@@ -140,16 +139,4 @@ async function writeZeroData(context: WriteContext, start: number, end: number):
       await writeGuestData(context, at, zeroes.subarray(0, Math.min(zeroes.length, extentEnd - at)));
     }
   }
-}
-
-/** A raw external data file has to read as zeroes by itself, too. */
-async function writeRawZeroes({ image }: WriteContext, start: number, end: number): Promise<void> {
-  const { dataStorage } = image;
-  const storedEnd = Math.min(end, await dataStorage.size());
-  if (storedEnd <= start) return;
-  if (dataStorage.punchHole !== undefined) {
-    await dataStorage.punchHole(start, storedEnd - start);
-    return;
-  }
-  await writeZeroBytes(dataStorage, start, storedEnd - start);
 }

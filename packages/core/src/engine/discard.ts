@@ -1,0 +1,65 @@
+/** Gives up guest clusters: their content is not needed any more, and their host clusters can be used again. */
+import { roundDown, roundUp } from "../format/geometry.ts";
+import { changeSlices } from "./change-slices.ts";
+import { punchDataFile, zeroRawDataFile } from "./data-file.ts";
+import { entryAt, entryOf } from "./guest-writer.ts";
+import { ALL_SUBCLUSTERS, freeEntryClusters, writeStandardEntry } from "./l2-editing.ts";
+import type { MappedSlice } from "./l2-tables.ts";
+import type { WriteContext } from "./write-context.ts";
+
+export interface DiscardOptions {
+  /** Let the backing file show through again, instead of zeroes. */
+  readonly revealBacking: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Discards the whole clusters within start .. end; the cluster that the disk ends in counts as whole. They read as
+ * zeroes afterwards. In a version 2 image with a backing file there is no way to say so without writing zeroes, so
+ * that nothing is done, as a discard is a hint. The caller holds the range lock of the clusters.
+ */
+export async function discardGuestRange(
+  context: WriteContext,
+  start: number,
+  end: number,
+  { revealBacking, signal }: DiscardOptions,
+): Promise<void> {
+  const { image } = context;
+  const { version, geometry } = image.mapping;
+  if (version < 3 && image.layout.backingFile !== undefined && !revealBacking) return;
+  const first = roundUp(start, geometry.clusterSize);
+  const last = end === image.size ? end : roundDown(end, geometry.clusterSize);
+  if (first >= last) return;
+  await zeroRawDataFile(context, first, last);
+  await changeSlices(
+    context,
+    first,
+    last,
+    (slice, from, to) => {
+      for (let at = from; at < to; at += geometry.clusterSize)
+        discardCluster(context, slice, at, revealBacking);
+    },
+    signal,
+  );
+  if (!revealBacking) await punchDataFile(context, first, last);
+}
+
+function discardCluster(
+  context: WriteContext,
+  slice: MappedSlice,
+  clusterStart: number,
+  revealBacking: boolean,
+): void {
+  const { mapping, layout } = context.image;
+  const old = entryOf(context, slice, clusterStart);
+  const isEmpty = !old.compressed && old.hostOffset === undefined;
+  const readsAsBelow = isEmpty && old.zeroBits === 0;
+  if (readsAsBelow && (revealBacking || layout.backingFile === undefined)) return;
+  writeStandardEntry(mapping.geometry, slice.table.view, entryAt(mapping.geometry, slice, clusterStart), {
+    hostOffset: undefined,
+    copied: false,
+    allocBits: 0,
+    zeroBits: revealBacking || mapping.version < 3 ? 0 : ALL_SUBCLUSTERS,
+  });
+  freeEntryClusters(context, old);
+}

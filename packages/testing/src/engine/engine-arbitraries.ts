@@ -1,0 +1,55 @@
+/** fast-check arbitraries for guest operations on a shape. */
+import fc from "fast-check";
+import { CONTENT_KINDS } from "../content.ts";
+import type { EngineOperation } from "./engine-operations.ts";
+import type { EngineShape } from "./engine-shapes.ts";
+
+/** Any operation that the shape allows: at clusters, at sectors, or anywhere; most of them small. */
+export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<EngineOperation> {
+  const { clusterSize, size } = shape;
+  const drawnContent = { content: fc.constantFrom(...CONTENT_KINDS), seed: fc.nat(0xffff) };
+  const write = fc
+    .record({
+      range: rangeArbitrary(size, fc.constantFrom(1, 512, clusterSize), clusterSize * 5),
+      ...drawnContent,
+    })
+    .map(({ range, ...rest }): EngineOperation => ({ kind: "write", ...range, ...rest }));
+  const compressed = fc
+    .record({ range: rangeArbitrary(size, fc.constant(clusterSize), clusterSize * 4), ...drawnContent })
+    .map(({ range, ...rest }): EngineOperation => ({ kind: "write-compressed", ...range, ...rest }));
+  const zeroes = fc
+    .record({
+      kind: fc.constantFrom("write-zeroes" as const, "unmap" as const, "discard" as const),
+      range: rangeArbitrary(size, fc.constantFrom(1, 512, clusterSize), clusterSize * 8),
+    })
+    .map(({ kind, range }): EngineOperation => ({ kind, ...range }));
+  const all = fc
+    .record({ kind: fc.constantFrom("unmap" as const, "discard" as const) })
+    .map(({ kind }): EngineOperation => ({ kind, offset: 0, length: size }));
+  return fc.oneof(
+    { weight: 10, arbitrary: write },
+    { weight: shape.hasDataFile ? 0 : 3, arbitrary: compressed },
+    { weight: 7, arbitrary: zeroes },
+    { weight: 1, arbitrary: all },
+    { weight: 3, arbitrary: fc.constant<EngineOperation>({ kind: "flush" }) },
+  );
+}
+
+/** Ranges within the disk that begin at a multiple of the unit and end at one, or at the end of the disk. */
+function rangeArbitrary(
+  size: number,
+  unit: fc.Arbitrary<number>,
+  maxLength: number,
+): fc.Arbitrary<{ readonly offset: number; readonly length: number }> {
+  return fc
+    .record({
+      unit,
+      offset: fc.nat(size - 1),
+      length: fc.integer({ min: 1, max: Math.min(size, maxLength) }),
+    })
+    .map((drawn) => {
+      const offset = Math.floor(drawn.offset / drawn.unit) * drawn.unit;
+      const length = Math.ceil(drawn.length / drawn.unit) * drawn.unit;
+      return { offset, length: Math.min(length, size - offset) };
+    });
+}
