@@ -7,6 +7,7 @@ export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
+export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
 export { assertOffset, type ErrorCode, type ErrorDataByCode, isQcow2Error, Qcow2Error } from "./errors.ts";
 export { type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
 export {

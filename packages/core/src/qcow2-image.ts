@@ -8,9 +8,11 @@ import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
 import { CompressedWriter } from "./engine/compressed-writer.ts";
 import { assertCreateOptions, createImage } from "./engine/create-image.ts";
 import type { CreateOptions } from "./engine/create-options.ts";
+import { cutOffUnusedEnd } from "./engine/cut-off-file.ts";
 import { describeImage } from "./engine/describe-image.ts";
 import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
+import type { GuestReader } from "./engine/guest-reader.ts";
 import { writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
@@ -113,6 +115,7 @@ export class Qcow2Image implements WritableDisk {
   map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
     this.#assertReadable();
     const { reader, dataStorage, backing } = this.#image;
+    const resolve: GuestReader["resolve"] = (...range) => this.#reads.run(() => reader.resolve(...range));
     const answer = (): Promise<boolean> => {
       this.#preallocated ??= looksPreallocated(this.#image).catch((error: unknown) => {
         this.#preallocated = undefined;
@@ -121,7 +124,7 @@ export class Qcow2Image implements WritableDisk {
       return this.#preallocated;
     };
     return mapGuest(
-      { reader, dataStorage, backing, virtualSize: this.size, looksPreallocated: answer },
+      { resolve, dataStorage, backing, virtualSize: this.size, looksPreallocated: answer },
       range,
     );
   }
@@ -226,6 +229,7 @@ export class Qcow2Image implements WritableDisk {
       await this.#compressed?.padFile();
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
       while (this.#writer?.commit.isDirty) await this.#writer.commit.flush();
+      if (this.#writer !== undefined) await cutOffUnusedEnd(this.#writer);
     } finally {
       await closeImage(this.#image);
     }
@@ -249,17 +253,22 @@ export class Qcow2Image implements WritableDisk {
     }
     if (length === 0) return;
     await this.#changes.run(async () => {
-      await this.#begin();
-      const { clusterSize } = this.#image.layout.geometry;
-      const first = Math.floor(offset / clusterSize);
-      await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
-      if (writer.commit.underPressure) await writer.commit.write();
+      try {
+        writer.file.assertSound();
+        await this.#begin(writer);
+        const { clusterSize } = this.#image.layout.geometry;
+        const first = Math.floor(offset / clusterSize);
+        await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
+        if (writer.commit.underPressure) await writer.commit.write();
+      } finally {
+        await writer.file.settled();
+      }
     });
   }
 
   /** Before the first change; tried again by the next one if it fails. */
-  #begin(): Promise<void> {
-    this.#begun ??= beginWriting(this.#image).catch((error: unknown) => {
+  #begin(writer: WriteContext): Promise<void> {
+    this.#begun ??= beginWriting(writer).catch((error: unknown) => {
       this.#begun = undefined;
       throw error;
     });

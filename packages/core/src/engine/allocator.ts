@@ -4,8 +4,8 @@ import { HEADER_REFCOUNT_TABLE_AT } from "../format/header.ts";
 import { REFCOUNT_TABLE_ENTRY_BYTES, setRefcountTableEntry } from "../format/refcount-entry.ts";
 import { viewOf, writeUint64 } from "../format/uint64.ts";
 import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
+import type { GuardedFile } from "./guarded-file.ts";
 import type { MetadataCommit } from "./metadata-commit.ts";
-import { assertNoMetadata } from "./metadata-overlap.ts";
 import type { OpenImage } from "./open-image.ts";
 import { ResidentTable } from "./resident-table.ts";
 import type { CachedTable } from "./table-cache.ts";
@@ -22,20 +22,30 @@ export interface AllocatedClusters {
  */
 export class Allocator {
   readonly #image: OpenImage;
+  readonly #file: GuardedFile;
   readonly #commit: MetadataCommit;
   /** No cluster before this one is free. */
   #firstMaybeFree = 0;
   /** Where the next compressed cluster may begin, within a cluster that has room left; 0 if there is none. */
   #freeByte = 0;
 
-  constructor(options: { readonly image: OpenImage; readonly commit: MetadataCommit }) {
+  constructor(options: {
+    readonly image: OpenImage;
+    readonly file: GuardedFile;
+    readonly commit: MetadataCommit;
+  }) {
     this.#image = options.image;
+    this.#file = options.file;
     this.#commit = options.commit;
   }
 
   /** A cluster's refcount fell to 0. */
   noteFreed(cluster: number): void {
     this.#firstMaybeFree = Math.min(this.#firstMaybeFree, cluster);
+  }
+
+  /** A cluster has lost its last reference: nothing more may be put into it before it is allocated anew. */
+  noteUnused(cluster: number): void {
     if (this.#freeByte > 0 && this.#clusterOf(this.#freeByte) === cluster) this.#freeByte = 0;
   }
 
@@ -103,9 +113,10 @@ export class Allocator {
     const isLonger = length > room;
     if (isLonger && !(await this.#allocateExactly(cluster + 1))) return undefined;
     const counted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
-      const refcount = block === undefined ? 0 : this.#refcountIn(block, cluster);
       // It may have been given up meanwhile, or be shared by as many as its refcount can say.
-      if (block === undefined || refcount === 0 || refcount >= refcounts.codec.maximum) return false;
+      if (block === undefined || this.#freeByte !== offset) return false;
+      const refcount = this.#refcountIn(block, cluster);
+      if (refcount === 0 || refcount >= refcounts.codec.maximum) return false;
       refcounts.setInBlock(block, cluster, 1, refcount + 1);
       return true;
     });
@@ -137,6 +148,7 @@ export class Allocator {
     const block = refcounts.blocks.addNew(offset);
     refcounts.setInBlock(block, cluster, 1, 1);
     refcounts.setBlockOffset(blockIndex, offset);
+    this.#file.metadata?.add("refcount-block", cluster);
     this.#firstMaybeFree = cluster + 1;
     return { first: cluster + 1, count: 0 };
   }
@@ -146,7 +158,7 @@ export class Allocator {
    * then the table. Only when all of that is durable does the header switch to it.
    */
   async #growRefcountTable(): Promise<void> {
-    const { refcounts, storage, layout } = this.#image;
+    const { refcounts, layout } = this.#image;
     await this.#commit.writeRefcounts();
     const { clusterSize, refcountsPerBlock } = layout.geometry;
     const oldTable = refcounts.table;
@@ -175,15 +187,17 @@ export class Allocator {
       const block = refcounts.blocks.addNew((start + index) * clusterSize);
       refcounts.setInBlock(block, firstCounted, counted, 1);
       setRefcountTableEntry(table.view, oldTable.entries + index, block.offset);
+      this.#file.metadata?.add("refcount-block", start + index);
     }
-    await storage.write(table.offset, table.bytes);
+    await this.#file.write("refcount-table", table.offset, table.bytes);
     await this.#commit.writeRefcounts();
     const switchover = new Uint8Array(12);
     writeUint64(viewOf(switchover), 0, table.offset);
     viewOf(switchover).setUint32(8, tableClusters);
-    await storage.write(HEADER_REFCOUNT_TABLE_AT, switchover);
+    await this.#file.write("main-header", HEADER_REFCOUNT_TABLE_AT, switchover);
     await this.#commit.barrier();
     refcounts.replaceTable(table);
+    this.#file.metadata?.moveRefcountTable(table.offset, table.offset + table.bytes.length);
     this.#commit.free(this.#clusterOf(oldTable.offset), oldTable.bytes.length / clusterSize);
   }
 
@@ -196,7 +210,7 @@ export class Allocator {
     const { clusterSize } = this.#image.layout.geometry;
     const end = (first + count) * clusterSize;
     this.#assertHostOffset(end);
-    assertNoMetadata(this.#image, first * clusterSize, end);
+    this.#file.assertNoOverlap(first * clusterSize, end);
   }
 
   /** Compressed descriptors have fewer bits for offsets than standard ones; whoever writes those checks that, too. */

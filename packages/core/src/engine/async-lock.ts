@@ -18,25 +18,81 @@ interface HeldRange {
   readonly released: Promise<void>;
 }
 
-/** Keeps requests that touch the same range apart; others do not wait for each other. */
+/** Ranges are kept in lists, by the stretches of this length that they touch. */
+const STRETCH = 64;
+/** Ranges that touch more stretches than this are kept in a list of their own. */
+const MAX_STRETCHES = 16;
+
+/**
+ * Keeps requests that touch the same range apart; others do not wait for each other. Time and memory of a call depend
+ * on the requests nearby, not on all that are under way.
+ */
 export class RangeLock {
-  readonly #held = new Set<HeldRange>();
+  readonly #narrow = new Map<number, Set<HeldRange>>();
+  readonly #wide = new Set<HeldRange>();
 
   /** Runs `task` while it alone holds start .. end (exclusive), after every overlapping range asked for before it. */
   async run<Result>(start: number, end: number, task: () => Promise<Result>): Promise<Result> {
-    const before: Promise<void>[] = [];
-    for (const range of this.#held) if (range.start < end && start < range.end) before.push(range.released);
     let release = (): void => undefined;
     const range: HeldRange = { start, end, released: new Promise((resolve) => (release = resolve)) };
-    this.#held.add(range);
+    const before = this.#enter(range);
     try {
       if (before.length > 0) await Promise.all(before);
       return await task();
     } finally {
-      this.#held.delete(range);
+      this.#leave(range);
       release();
     }
   }
+
+  /** Adds the range; returns what it has to wait for. */
+  #enter(range: HeldRange): Promise<void>[] {
+    const before = new Set<Promise<void>>();
+    const lists = this.#listsOf(range);
+    for (const held of [this.#wide, ...(lists ?? this.#narrow.values())]) {
+      for (const earlier of held) {
+        if (earlier.start >= range.end || range.start >= earlier.end) continue;
+        before.add(earlier.released);
+        // Whoever comes later and touches `earlier` touches this range, too, which is released after it.
+        if (range.start <= earlier.start && earlier.end <= range.end) held.delete(earlier);
+      }
+    }
+    for (const held of lists ?? [this.#wide]) held.add(range);
+    return [...before];
+  }
+
+  #leave(range: HeldRange): void {
+    this.#wide.delete(range);
+    if (isWide(range)) return;
+    for (let stretch = stretchOf(range.start); stretch <= stretchOf(range.end - 1); stretch++) {
+      const held = this.#narrow.get(stretch);
+      held?.delete(range);
+      if (held?.size === 0) this.#narrow.delete(stretch);
+    }
+  }
+
+  /** The lists of the stretches that a range touches, made where there are none; undefined if it is too wide. */
+  #listsOf(range: HeldRange): Set<HeldRange>[] | undefined {
+    if (isWide(range)) return undefined;
+    const lists: Set<HeldRange>[] = [];
+    for (let stretch = stretchOf(range.start); stretch <= stretchOf(range.end - 1); stretch++) {
+      let held = this.#narrow.get(stretch);
+      if (held === undefined) {
+        held = new Set();
+        this.#narrow.set(stretch, held);
+      }
+      lists.push(held);
+    }
+    return lists;
+  }
+}
+
+function stretchOf(position: number): number {
+  return Math.floor(position / STRETCH);
+}
+
+function isWide({ start, end }: HeldRange): boolean {
+  return stretchOf(end - 1) - stretchOf(start) >= MAX_STRETCHES;
 }
 
 interface Epoch {

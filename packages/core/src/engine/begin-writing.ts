@@ -7,7 +7,9 @@ import {
 import { FEATURE_TYPE_AUTOCLEAR, knownFeatureMask } from "../format/feature-bits.ts";
 import { roundUp } from "../format/geometry.ts";
 import { HEADER_AUTOCLEAR_FEATURES_AT } from "../format/header.ts";
+import type { GuardedFile } from "./guarded-file.ts";
 import type { OpenImage } from "./open-image.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** Byte position of the flags within a bitmap directory entry (specification: "Bitmap directory"). */
 const BITMAP_FLAGS_AT = 12;
@@ -17,23 +19,24 @@ const BITMAP_FLAGS_AT = 12;
  * should have recorded the coming changes as in use: this engine does not update them, and a bitmap that silently
  * misses a change makes an incremental backup wrong. Durable before it resolves, in images that promise an order.
  */
-export async function beginWriting(image: OpenImage): Promise<void> {
-  const clearedFeatures = await clearUnknownAutoclearBits(image);
-  const markedBitmaps = await markBitmapsInUse(image);
+export async function beginWriting({ image, file }: WriteContext): Promise<void> {
+  await file.begin();
+  const clearedFeatures = await clearUnknownAutoclearBits(image, file);
+  const markedBitmaps = await markBitmapsInUse(image, file);
   if (image.durability === "crash-safe" && (clearedFeatures || markedBitmaps)) await image.storage.flush();
 }
 
-async function clearUnknownAutoclearBits({ storage, layout }: OpenImage): Promise<boolean> {
+async function clearUnknownAutoclearBits({ layout }: OpenImage, file: GuardedFile): Promise<boolean> {
   const features = layout.header.autoclearFeatures;
   const kept = features & knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);
   if (kept === features) return false;
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, kept);
-  await storage.write(HEADER_AUTOCLEAR_FEATURES_AT, bytes);
+  await file.write("main-header", HEADER_AUTOCLEAR_FEATURES_AT, bytes);
   return true;
 }
 
-async function markBitmapsInUse({ storage, layout, bitmaps }: OpenImage): Promise<boolean> {
+async function markBitmapsInUse({ layout, bitmaps }: OpenImage, file: GuardedFile): Promise<boolean> {
   if (layout.bitmaps === undefined) return false;
   let at = Number(layout.bitmaps.directoryOffset);
   let marked = false;
@@ -41,7 +44,7 @@ async function markBitmapsInUse({ storage, layout, bitmaps }: OpenImage): Promis
     if ((bitmap.flags & BITMAP_FLAG_AUTO) !== 0 && (bitmap.flags & BITMAP_FLAG_IN_USE) === 0) {
       const flags = new Uint8Array(4);
       new DataView(flags.buffer).setUint32(0, bitmap.flags | BITMAP_FLAG_IN_USE);
-      await storage.write(at + BITMAP_FLAGS_AT, flags);
+      await file.write("bitmap-directory", at + BITMAP_FLAGS_AT, flags);
       marked = true;
     }
     at += roundUp(BITMAP_ENTRY_FIXED_BYTES + bitmap.extraData.length + bitmap.nameBytes.length, 8);

@@ -105,7 +105,7 @@ export class CompressedWriter {
     const descriptor = encodeCompressedDescriptor(geometry, hostOffset, compressed.length);
     try {
       this.#hasWritten = true;
-      await context.image.storage.write(hostOffset, compressed);
+      await context.file.write("guest-data", hostOffset, compressed);
       const slice = await context.allocation.run(() => writableSlice(context, offset));
       try {
         const old = entryOf(context, slice, offset);

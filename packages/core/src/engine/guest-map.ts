@@ -9,7 +9,8 @@ import type { ResolvedExtent } from "./resolve.ts";
 const EXTENTS_AT_A_TIME = 4096;
 
 export interface GuestMapOptions {
-  readonly reader: GuestReader;
+  /** Where guest bytes are in this layer. */
+  readonly resolve: GuestReader["resolve"];
   readonly virtualSize: number;
   readonly dataStorage: Storage;
   readonly backing: Disk | undefined;
@@ -28,7 +29,7 @@ export async function* mapGuest(
   const askHost = await options.looksPreallocated();
   for (let at = start; at < end; ) {
     range.signal?.throwIfAborted();
-    for (const extent of await options.reader.resolve(at, end, EXTENTS_AT_A_TIME)) {
+    for (const extent of await options.resolve(at, end, EXTENTS_AT_A_TIME)) {
       at = extent.offset + extent.length;
       if (extent.kind === "unallocated") yield* mapUnallocated(options, extent, range.signal);
       else if (extent.kind === "data" && askHost) yield* splitAtHoles(options.dataStorage, extent);

@@ -8,7 +8,6 @@ import {
   writeStandardEntry,
 } from "./l2-editing.ts";
 import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
-import { assertNoMetadata } from "./metadata-overlap.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Up to this size, data and its copy-on-write edges are joined in memory and written at once. */
@@ -80,9 +79,6 @@ async function planRuns(
     const entry = entryOf(context, slice, clusterStart);
     const bits = subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart);
     if (entry.hostOffset !== undefined && entry.copied) {
-      if (!context.image.mapping.hasDataFile) {
-        assertNoMetadata(context.image, entry.hostOffset, entry.hostOffset + clusterSize);
-      }
       const inPlace = (entry.allocBits & bits) >>> 0 === bits;
       addToRuns(geometry, runs, { start: at, end: pieceEnd, hostOffset: entry.hostOffset, inPlace, entry });
       at = pieceEnd;
@@ -109,20 +105,25 @@ async function planFresh(
     if (entry.hostOffset !== undefined && entry.copied) break;
     entries.push(entry);
   }
-  const allocated = hasDataFile
-    ? { first: firstCluster / clusterSize, count: entries.length }
-    : await context.allocator.allocate(entries.length);
-  for (let index = 0; index < allocated.count; index++) {
-    const clusterStart = firstCluster + index * clusterSize;
-    addToRuns(geometry, runs, {
-      start: Math.max(start, clusterStart),
-      end: Math.min(end, clusterStart + clusterSize),
-      hostOffset: (allocated.first + index) * clusterSize,
-      inPlace: false,
-      entry: entries[index] as ClusterEntry,
-    });
+  // Free space may be in pieces: one allocation for each.
+  for (let done = 0; done < entries.length; ) {
+    const left = entries.length - done;
+    const allocated = hasDataFile
+      ? { first: firstCluster / clusterSize, count: left }
+      : await context.allocator.allocate(left);
+    for (let index = 0; index < allocated.count; index++) {
+      const clusterStart = firstCluster + (done + index) * clusterSize;
+      addToRuns(geometry, runs, {
+        start: Math.max(start, clusterStart),
+        end: Math.min(end, clusterStart + clusterSize),
+        hostOffset: (allocated.first + index) * clusterSize,
+        inPlace: false,
+        entry: entries[done + index] as ClusterEntry,
+      });
+    }
+    done += allocated.count;
   }
-  return Math.min(end, firstCluster + allocated.count * clusterSize);
+  return Math.min(end, firstCluster + entries.length * clusterSize);
 }
 
 /** Appends one cluster's piece, to the last run if it continues it. */
@@ -183,14 +184,14 @@ function copyRange(
 }
 
 /** Writes a run's data, with its edges copied from what the guest reads there now. */
-async function writeRun({ image }: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
+async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
+  const { image } = context;
   const { clusterSize } = image.mapping.geometry;
-  const target = image.dataStorage;
   const hostStart = run.hostOffset + (run.copyStart - roundDown(run.start, clusterSize));
   const headBytes = run.start - run.copyStart;
   const tailBytes = run.copyEnd - run.end;
   if (headBytes === 0 && tailBytes === 0) {
-    await target.write(hostStart, data);
+    await writeGuestBytes(context, hostStart, data);
     return;
   }
   if (run.copyEnd - run.copyStart <= MAX_JOINED_WRITE_BYTES) {
@@ -200,15 +201,21 @@ async function writeRun({ image }: WriteContext, run: WriteRun, data: Uint8Array
       readEdge(image, run.copyStart, joined.subarray(0, headBytes)),
       readEdge(image, run.end, joined.subarray(headBytes + data.length)),
     ]);
-    await target.write(hostStart, joined);
+    await writeGuestBytes(context, hostStart, joined);
     return;
   }
   const head = new Uint8Array(headBytes);
   const tail = new Uint8Array(tailBytes);
   await Promise.all([readEdge(image, run.copyStart, head), readEdge(image, run.end, tail)]);
-  if (headBytes > 0) await target.write(hostStart, head);
-  await target.write(hostStart + headBytes, data);
-  if (tailBytes > 0) await target.write(hostStart + headBytes + data.length, tail);
+  if (headBytes > 0) await writeGuestBytes(context, hostStart, head);
+  await writeGuestBytes(context, hostStart + headBytes, data);
+  if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);
+}
+
+/** Writes where guest clusters are; in the data file there is no metadata to be guarded. */
+function writeGuestBytes({ image, file }: WriteContext, offset: number, from: Uint8Array): Promise<void> {
+  if (image.mapping.hasDataFile) return image.dataStorage.write(offset, from);
+  return file.write("guest-data", offset, from);
 }
 
 /** What the guest reads at `offset` now; beyond the end of the disk there are zeroes. */

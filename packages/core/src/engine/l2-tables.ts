@@ -34,7 +34,7 @@ export function releaseSlice(slice: MappedSlice): void {
 
 /** Gives an L1 entry an L2 table of its own: a copy of the old one, if there is one, else an empty one. */
 async function replaceL2Table(context: WriteContext, l1Index: number): Promise<void> {
-  const { image, allocator, commit } = context;
+  const { image, file, allocator, commit } = context;
   const { mapping } = image;
   const { clusterSize, l2Coverage } = mapping.geometry;
   // Checks the old entry, too.
@@ -57,5 +57,8 @@ async function replaceL2Table(context: WriteContext, l1Index: number): Promise<v
   }
   setL1Entry(mapping.l1.view, l1Index, { offset: newOffset, copied: true });
   mapping.l1.markEntryDirty(l1Index);
-  if (hasOld) commit.free(oldOffset / clusterSize, 1);
+  file.metadata?.add("active-l2", first);
+  if (!hasOld) return;
+  file.metadata?.deleteActiveL2(oldOffset / clusterSize);
+  commit.free(oldOffset / clusterSize, 1);
 }

@@ -12,7 +12,9 @@
 import { Qcow2Error } from "../errors.ts";
 import { type Epochs, Mutex } from "./async-lock.ts";
 import { runBounded } from "./bounded.ts";
+import type { GuardedFile } from "./guarded-file.ts";
 import type { OpenImage } from "./open-image.ts";
+import type { MetadataClass } from "./overlap-classes.ts";
 import type { CachedTable, TableCopy } from "./table-cache.ts";
 
 /** Table writes under way at once. */
@@ -28,9 +30,12 @@ interface ClusterRun {
 
 export interface MetadataCommitOptions {
   readonly image: OpenImage;
+  readonly file: GuardedFile;
   /** Reads that may still look at clusters that were freed. */
   readonly reads: Epochs;
-  /** Called for each host cluster whose refcount became 0. */
+  /** Called for each host cluster that nothing refers to any more, before its refcount says so. */
+  readonly onUnused: (cluster: number) => void;
+  /** Called for each host cluster whose refcount became 0: it may be allocated. */
   readonly onFreed: (cluster: number) => void;
 }
 
@@ -39,6 +44,7 @@ export class MetadataCommit {
   readonly #image: OpenImage;
   readonly #mutex = new Mutex();
   #pendingFrees: ClusterRun[] = [];
+  #hasFreed = false;
 
   constructor(options: MetadataCommitOptions) {
     this.#options = options;
@@ -47,12 +53,7 @@ export class MetadataCommit {
 
   /** One reference less to each cluster of the run, as soon as nothing on disk refers to it any more. */
   free(first: number, count: number): void {
-    const last = this.#pendingFrees[this.#pendingFrees.length - 1];
-    if (last !== undefined && last.first + last.count === first) {
-      this.#pendingFrees[this.#pendingFrees.length - 1] = { first: last.first, count: last.count + count };
-    } else {
-      this.#pendingFrees.push({ first, count });
-    }
+    addToRuns(this.#pendingFrees, first, count);
   }
 
   /** True if so much waits to be written that it should be before more work is taken on. */
@@ -75,6 +76,11 @@ export class MetadataCommit {
       refcounts.table.isDirty ||
       this.#pendingFrees.length > 0
     );
+  }
+
+  /** True if a host cluster became free. */
+  get hasFreed(): boolean {
+    return this.#hasFreed;
   }
 
   /** Writes everything that is changed now, without waiting until it is durable. */
@@ -113,9 +119,9 @@ export class MetadataCommit {
       await this.#writeRefcounts();
       if (slices.length > 0 || entries.length > 0 || frees.length > 0) {
         await this.barrier();
-        await this.#writeAll(slices);
+        await this.#writeAll("active-l2", slices);
         if (entries.length > 0) await this.barrier();
-        await this.#writeAll(entries);
+        await this.#writeAll("active-l1", entries);
       }
     } catch (error) {
       l2Slices.notWritten(slices);
@@ -142,9 +148,9 @@ export class MetadataCommit {
     const copies: readonly TableCopy[] = blocks.takeDirty();
     const entries = table.takeDirty();
     try {
-      await this.#writeAll(copies);
+      await this.#writeAll("refcount-block", copies);
       if (entries.length > 0) await this.barrier();
-      await this.#writeAll(entries);
+      await this.#writeAll("refcount-table", entries);
     } catch (error) {
       blocks.notWritten(copies);
       table.notWritten(entries);
@@ -160,25 +166,50 @@ export class MetadataCommit {
 
   /** Empties `frees`; after a failure it holds exactly what was not done. */
   async #applyFrees(frees: ClusterRun[]): Promise<void> {
+    if (this.#image.discard === "unmap" && this.#image.storage.punchHole !== undefined) {
+      const unused: ClusterRun[] = [];
+      try {
+        await this.#decreaseAll(frees, unused);
+        await this.#punch(unused);
+      } finally {
+        frees.push(...unused);
+      }
+    }
+    await this.#decreaseAll(frees);
+  }
+
+  /** Counts one reference less for each run; with `unused`, last references are kept, and collected there. */
+  async #decreaseAll(frees: ClusterRun[], unused?: ClusterRun[]): Promise<void> {
     const { refcounts } = this.#image;
-    for (let run = frees.pop(); run !== undefined; run = frees.pop()) {
-      const { first } = run;
-      const blockIndex = refcounts.blockIndexOf(first);
-      const blockEnd = (blockIndex + 1) * refcounts.geometry.refcountsPerBlock;
-      const count = Math.min(run.count, blockEnd - first);
-      if (count < run.count) frees.push({ first: first + count, count: run.count - count });
+    while (frees.length > 0) {
+      const { block: blockIndex, run } = this.#takeFromOneBlock(frees);
       const uncounted = await refcounts
-        .withBlock(blockIndex, (block) => this.#decreaseRefcounts(block, first, count))
+        .withBlock(blockIndex, (block) => this.#decreaseRefcounts(block, run, unused))
         .catch((error: unknown) => {
-          frees.push({ first, count });
+          frees.push(run);
           throw error;
         });
       if (uncounted !== undefined) throw usedButFree(uncounted * refcounts.geometry.clusterSize);
     }
   }
 
+  /** Takes a run from the end of `frees`, or the part of it that one refcount block counts. */
+  #takeFromOneBlock(frees: ClusterRun[]): { readonly block: number; readonly run: ClusterRun } {
+    const { refcounts } = this.#image;
+    const { first, count } = frees.pop() as ClusterRun;
+    const block = refcounts.blockIndexOf(first);
+    const blockEnd = (block + 1) * refcounts.geometry.refcountsPerBlock;
+    if (first + count <= blockEnd) return { block, run: { first, count } };
+    frees.push({ first: blockEnd, count: first + count - blockEnd });
+    return { block, run: { first, count: blockEnd - first } };
+  }
+
   /** Counts one reference less to each cluster; returns one that had none, if there is any. One synchronous step. */
-  #decreaseRefcounts(block: CachedTable | undefined, first: number, count: number): number | undefined {
+  #decreaseRefcounts(
+    block: CachedTable | undefined,
+    { first, count }: ClusterRun,
+    unused?: ClusterRun[],
+  ): number | undefined {
     const { refcounts } = this.#image;
     if (block === undefined) return first;
     let uncounted: number | undefined;
@@ -188,15 +219,38 @@ export class MetadataCommit {
         uncounted ??= cluster;
         continue;
       }
+      if (refcount === 1) this.#options.onUnused(cluster);
+      if (refcount === 1 && unused !== undefined) {
+        addToRuns(unused, cluster, 1);
+        continue;
+      }
       refcounts.setInBlock(block, cluster, 1, refcount - 1);
-      if (refcount === 1) this.#options.onFreed(cluster);
+      if (refcount > 1) continue;
+      this.#hasFreed = true;
+      this.#options.onFreed(cluster);
     }
     return uncounted;
   }
 
-  async #writeAll(writes: readonly { readonly offset: number; readonly bytes: Uint8Array }[]): Promise<void> {
+  /**
+   * Gives the space of clusters that nothing refers to back to the host. Their refcounts still stand, so that nobody
+   * takes them meanwhile; a power cut leaves them leaked. It is a hint: a host that cannot do it keeps the space.
+   */
+  async #punch(runs: readonly ClusterRun[]): Promise<void> {
+    const { storage, layout } = this.#image;
+    const { clusterSize } = layout.geometry;
+    await runBounded(PARALLEL_WRITES, runs, ({ first, count }) => {
+      this.#options.file.assertNoOverlap(first * clusterSize, (first + count) * clusterSize);
+      return storage.punchHole?.(first * clusterSize, count * clusterSize).catch(() => undefined);
+    });
+  }
+
+  async #writeAll(
+    metadataClass: MetadataClass,
+    writes: readonly { readonly offset: number; readonly bytes: Uint8Array }[],
+  ): Promise<void> {
     await runBounded(PARALLEL_WRITES, writes, ({ offset, bytes }) =>
-      this.#image.storage.write(offset, bytes),
+      this.#options.file.write(metadataClass, offset, bytes),
     );
   }
 
@@ -204,6 +258,16 @@ export class MetadataCommit {
     const { storage, dataStorage } = this.#image;
     if (dataStorage !== storage) await dataStorage.flush();
     await storage.flush();
+  }
+}
+
+/** Appends clusters first .. first + count, to the last run if they continue it. */
+function addToRuns(runs: ClusterRun[], first: number, count: number): void {
+  const last = runs[runs.length - 1];
+  if (last !== undefined && last.first + last.count === first) {
+    runs[runs.length - 1] = { first: last.first, count: last.count + count };
+  } else {
+    runs.push({ first, count });
   }
 }
 

@@ -13,6 +13,7 @@ import { readExactly } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { GuestReader } from "./guest-reader.ts";
 import { checkTable, type ImageLayout, readImageLayout } from "./image-layout.ts";
+import { overlapClasses as classesOf, type MetadataClass, type OverlapCheck } from "./overlap-classes.ts";
 import { readBitmapDirectory } from "./read-bitmap-directory.ts";
 import { readSnapshotTable, snapshotInfo } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
@@ -45,6 +46,8 @@ export interface OpenOptions {
    * behind the last cluster in use on closing.
    */
   readonly discard?: "ignore" | "unmap" | undefined;
+  /** The kinds of metadata that every write to the image file is held against. Default "cached", as in QEMU. */
+  readonly overlapCheck?: OverlapCheck | undefined;
 }
 
 /** An open image; what the public class and the engine's parts share. */
@@ -55,9 +58,12 @@ export interface OpenImage {
   readonly metadataOnly: boolean;
   readonly durability: "crash-safe" | "on-close";
   readonly discard: "ignore" | "unmap";
+  readonly overlapClasses: ReadonlySet<MetadataClass>;
   /** Virtual size of what is read: of the active disk, or of the snapshot. */
   readonly size: number;
   readonly snapshots: readonly SnapshotEntry[];
+  /** Bytes of the snapshot table, up to the end of its last entry. */
+  readonly snapshotTableBytes: number;
   readonly bitmaps: readonly BitmapDirectoryEntry[];
   readonly backing: Disk | undefined;
   /** Where guest clusters are: the image file itself or the external data file. */
@@ -71,13 +77,14 @@ export interface OpenImage {
 /** Opens the image; on failure everything that was opened on the way is closed, except `options.storage`. */
 export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const { storage } = options;
+  const overlapClasses = classesOf(options.overlapCheck);
   const metadataOnly = options.metadataOnly ?? false;
   const readOnly =
     options.readOnly === true || storage.readOnly || metadataOnly || options.snapshot !== undefined;
   const layout = await readImageLayout(storage);
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
-  const { entries: snapshots } = await readSnapshotTable(
+  const { entries: snapshots, byteLength: snapshotTableBytes } = await readSnapshotTable(
     storage,
     layout.snapshotsOffset,
     layout.header.snapshotCount,
@@ -114,8 +121,10 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
       metadataOnly,
       durability: options.durability ?? "crash-safe",
       discard: options.discard ?? "ignore",
+      overlapClasses,
       size: snapshot?.diskSize === undefined ? layout.virtualSize : Number(snapshot.diskSize),
       snapshots,
+      snapshotTableBytes,
       bitmaps,
       backing,
       dataStorage,

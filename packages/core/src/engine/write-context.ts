@@ -1,11 +1,13 @@
 /** What the parts of the write engine share. */
 import { Allocator } from "./allocator.ts";
 import { type Epochs, Mutex, RangeLock } from "./async-lock.ts";
+import { GuardedFile } from "./guarded-file.ts";
 import { MetadataCommit } from "./metadata-commit.ts";
 import type { OpenImage } from "./open-image.ts";
 
 export interface WriteContext {
   readonly image: OpenImage;
+  readonly file: GuardedFile;
   readonly allocator: Allocator;
   readonly commit: MetadataCommit;
   /** Held while L2 tables and clusters are allocated; never while guest data is written. */
@@ -17,17 +19,20 @@ export interface WriteContext {
 /** `reads` are those that may look at host clusters while they are freed. */
 export function createWriteContext(image: OpenImage, reads: Epochs): WriteContext {
   const { clusterSize } = image.layout.geometry;
+  const file = new GuardedFile(image);
   const commit: MetadataCommit = new MetadataCommit({
     image,
+    file,
     reads,
-    onFreed: (cluster) => {
+    onUnused: (cluster) => {
       image.reader.forgetDecompressed();
       dropTables(image, cluster * clusterSize, clusterSize);
-      allocator.noteFreed(cluster);
+      allocator.noteUnused(cluster);
     },
+    onFreed: (cluster) => allocator.noteFreed(cluster),
   });
-  const allocator = new Allocator({ image, commit });
-  return { image, allocator, commit, allocation: new Mutex(), clusters: new RangeLock() };
+  const allocator = new Allocator({ image, file, commit });
+  return { image, file, allocator, commit, allocation: new Mutex(), clusters: new RangeLock() };
 }
 
 /** A freed cluster may have held an L2 table; whatever is put there next must not be taken for it. */

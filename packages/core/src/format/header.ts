@@ -13,6 +13,7 @@ export const HEADER_V3_BYTES = 112;
 /** Where the header's refcount table offset (8 bytes) and cluster count (4 bytes) lie; one write switches both. */
 export const HEADER_REFCOUNT_TABLE_AT = 48;
 /** Where autoclear_features lies. */
+export const HEADER_INCOMPATIBLE_FEATURES_AT = 72;
 export const HEADER_AUTOCLEAR_FEATURES_AT = 88;
 /** Where l1_size (4 bytes) and l1_table_offset (8 bytes) lie. */
 export const HEADER_L1_AT = 36;

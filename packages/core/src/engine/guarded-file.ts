@@ -1,0 +1,96 @@
+/**
+ * The only way to the image file for whoever writes to it. Nothing is written over metadata of another kind: an L2
+ * entry or a refcount that leads there is damaged, and believing it would destroy the image.
+ */
+import { Qcow2Error } from "../errors.ts";
+import { INCOMPATIBLE_CORRUPT } from "../format/feature-bits.ts";
+import { HEADER_INCOMPATIBLE_FEATURES_AT } from "../format/header.ts";
+import { viewOf } from "../format/uint64.ts";
+import { readExactly } from "../storage/read-exactly.ts";
+import { MetadataMap, type Overlap } from "./metadata-map.ts";
+import type { OpenImage } from "./open-image.ts";
+import type { MetadataClass } from "./overlap-classes.ts";
+
+const NAMES: Readonly<Record<MetadataClass, string>> = {
+  "main-header": "header",
+  "active-l1": "active L1 table",
+  "active-l2": "active L2 table",
+  "refcount-table": "refcount table",
+  "refcount-block": "refcount block",
+  "snapshot-table": "snapshot table",
+  "inactive-l1": "snapshot's L1 table",
+  "inactive-l2": "snapshot's L2 table",
+  "bitmap-directory": "bitmap directory",
+};
+
+export class GuardedFile {
+  readonly #image: OpenImage;
+  #map: MetadataMap | undefined;
+  #failure: Qcow2Error | undefined;
+  #marked: Promise<void> = Promise.resolve();
+
+  constructor(image: OpenImage) {
+    this.#image = image;
+  }
+
+  /** Has to be called before the first write. */
+  async begin(): Promise<void> {
+    this.#map ??= await MetadataMap.load(this.#image, this.#image.overlapClasses);
+  }
+
+  /** Where metadata is, for whoever moves it; known once {@link begin} was called. */
+  get metadata(): MetadataMap | undefined {
+    return this.#map;
+  }
+
+  /** Writes guest data, or metadata of one kind, over which writing it is no mistake. */
+  async write(what: "guest-data" | MetadataClass, offset: number, from: Uint8Array): Promise<void> {
+    this.assertNoOverlap(offset, offset + from.length, what === "guest-data" ? undefined : what);
+    await this.#image.storage.write(offset, from);
+  }
+
+  /**
+   * Throws if host bytes start .. end (exclusive) touch metadata, other than of the kind `except`. From then on
+   * everything is refused, and the image is marked as corrupt.
+   * @throws Qcow2Error "corrupt"
+   */
+  assertNoOverlap(start: number, end: number, except?: MetadataClass | undefined): void {
+    this.assertSound();
+    const overlap = this.#map?.find(start, end, except);
+    if (overlap === undefined) return;
+    this.#failure = overlapError(overlap);
+    this.#marked = this.#markCorrupt().catch(() => undefined);
+    throw this.#failure;
+  }
+
+  /** Throws if damaged metadata was met before: whatever else is written could make it worse. */
+  assertSound(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Resolves when the image is marked as corrupt, if it has to be. */
+  settled(): Promise<void> {
+    return this.#marked;
+  }
+
+  /** Sets the corrupt bit (specification: "incompatible_features", bit 1); version 2 has none. */
+  async #markCorrupt(): Promise<void> {
+    const { storage, layout } = this.#image;
+    if (layout.header.version < 3) return;
+    const features = new Uint8Array(8);
+    await readExactly(storage, HEADER_INCOMPATIBLE_FEATURES_AT, features, "Header");
+    viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) | INCOMPATIBLE_CORRUPT);
+    await storage.write(HEADER_INCOMPATIBLE_FEATURES_AT, features);
+    await storage.flush();
+  }
+}
+
+function overlapError({ metadataClass, offset }: Overlap): Qcow2Error<"corrupt"> {
+  const structure = NAMES[metadataClass];
+  return new Qcow2Error(
+    "corrupt",
+    `Refused to write over the ${structure} at host offset ${offset}: the image's metadata is damaged. ` +
+      "It is marked as corrupt now and takes no more writes before it is repaired",
+    { structure, offset },
+  );
+}
