@@ -7,7 +7,7 @@ import {
   subclusterBits,
   writeStandardEntry,
 } from "./l2-editing.ts";
-import { type MappedSlice, releaseSlice, writableSlice } from "./l2-tables.ts";
+import { type MappedSlice, releaseSlice, residentSlice, writableSlice } from "./l2-tables.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Up to this size, data and its copy-on-write edges are joined in memory and written at once. */
@@ -33,6 +33,18 @@ interface WriteRun {
 export async function writeGuestData(context: WriteContext, offset: number, from: Uint8Array): Promise<void> {
   const end = offset + from.length;
   for (let at = offset; at < end; ) {
+    const inPlace = planInPlace(context, at, end);
+    if (inPlace !== undefined) {
+      for (const run of inPlace) {
+        await writeGuestBytes(
+          context,
+          hostStartOf(context, run),
+          from.subarray(run.start - offset, run.end - offset),
+        );
+      }
+      at = (inPlace[inPlace.length - 1] as WriteRun).end;
+      continue;
+    }
     const { slice, runs, plannedEnd } = await context.allocation.run(async () => {
       const mapped = await writableSlice(context, at);
       const planned: WriteRun[] = [];
@@ -61,6 +73,45 @@ export async function writeGuestData(context: WriteContext, offset: number, from
 }
 
 /**
+ * The runs of start .. end, up to the end of the slice, if all of them can be written in place; undefined otherwise, or
+ * if the tables are not resident. It needs no mutex and holds on to nothing: what an entry that may be written in place
+ * says is changed only by whoever holds the range lock of its cluster.
+ */
+function planInPlace(context: WriteContext, start: number, end: number): WriteRun[] | undefined {
+  const { mapping } = context.image;
+  const { geometry } = mapping;
+  const { clusterSize } = geometry;
+  const slice = residentSlice(mapping, start);
+  if (slice === undefined) return undefined;
+  const runs: WriteRun[] = [];
+  const sliceEnd = Math.min(end, slice.end);
+  for (let at = start; at < sliceEnd; ) {
+    const clusterStart = roundDown(at, clusterSize);
+    const pieceEnd = Math.min(clusterStart + clusterSize, sliceEnd);
+    const entry = entryOf(context, slice, clusterStart);
+    const bits = subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart);
+    if (!isInPlace(entry, bits)) return undefined;
+    addToRuns(geometry, runs, {
+      start: at,
+      end: pieceEnd,
+      hostOffset: entry.hostOffset,
+      inPlace: true,
+      entry,
+    });
+    at = pieceEnd;
+  }
+  return runs;
+}
+
+/** True if the subclusters `bits` have a host cluster that only the active disk uses, and hold data. */
+function isInPlace(
+  entry: ClusterEntry,
+  bits: number,
+): entry is ClusterEntry & { readonly hostOffset: number } {
+  return entry.hostOffset !== undefined && entry.copied && (entry.allocBits & bits) >>> 0 === bits;
+}
+
+/**
  * Divides start .. end, which lies within one slice, into runs; allocates the clusters that are needed. If it fails,
  * `runs` holds what was allocated until then.
  */
@@ -79,7 +130,7 @@ async function planRuns(
     const entry = entryOf(context, slice, clusterStart);
     const bits = subclusterBits(geometry, at - clusterStart, pieceEnd - clusterStart);
     if (entry.hostOffset !== undefined && entry.copied) {
-      const inPlace = (entry.allocBits & bits) >>> 0 === bits;
+      const inPlace = isInPlace(entry, bits);
       addToRuns(geometry, runs, { start: at, end: pieceEnd, hostOffset: entry.hostOffset, inPlace, entry });
       at = pieceEnd;
     } else {
@@ -186,8 +237,7 @@ function copyRange(
 /** Writes a run's data, with its edges copied from what the guest reads there now. */
 async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
   const { image } = context;
-  const { clusterSize } = image.mapping.geometry;
-  const hostStart = run.hostOffset + (run.copyStart - roundDown(run.start, clusterSize));
+  const hostStart = hostStartOf(context, run);
   const headBytes = run.start - run.copyStart;
   const tailBytes = run.copyEnd - run.end;
   if (headBytes === 0 && tailBytes === 0) {
@@ -210,6 +260,11 @@ async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array):
   if (headBytes > 0) await writeGuestBytes(context, hostStart, head);
   await writeGuestBytes(context, hostStart + headBytes, data);
   if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);
+}
+
+/** Where the first byte to write goes. */
+function hostStartOf({ image }: WriteContext, run: WriteRun): number {
+  return run.hostOffset + (run.copyStart - roundDown(run.start, image.mapping.geometry.clusterSize));
 }
 
 /** Writes where guest clusters are; in the data file there is no metadata to be guarded. */

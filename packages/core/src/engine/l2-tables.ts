@@ -1,6 +1,6 @@
 /** L2 tables that may be changed: made where there are none, copied where a snapshot shares them. */
 import { l1EntryCopied, l1EntryOffset, setL1Entry } from "../format/l1-entry.ts";
-import { sliceBytesOf, sliceCoverageOf, sliceOffsetFor } from "./resolve.ts";
+import { type GuestMapping, sliceBytesOf, sliceCoverageOf, sliceOffsetFor } from "./resolve.ts";
 import type { CachedTable } from "./table-cache.ts";
 import type { WriteContext } from "./write-context.ts";
 
@@ -25,6 +25,16 @@ export async function writableSlice(context: WriteContext, offset: number): Prom
   const coverage = sliceCoverageOf(mapping.geometry);
   const start = Math.floor(offset / coverage) * coverage;
   const table = await mapping.l2Slices.pin(sliceOffsetFor(mapping, offset) as number);
+  return { table, start, end: start + coverage };
+}
+
+/** The slice that maps `offset`, if it is in memory and only the active disk uses its table. It is not pinned. */
+export function residentSlice(mapping: GuestMapping, offset: number): MappedSlice | undefined {
+  if (!l1EntryCopied(mapping.l1.view, Math.floor(offset / mapping.geometry.l2Coverage))) return undefined;
+  const table = mapping.l2Slices.get(sliceOffsetFor(mapping, offset) as number);
+  if (table === undefined) return undefined;
+  const coverage = sliceCoverageOf(mapping.geometry);
+  const start = Math.floor(offset / coverage) * coverage;
   return { table, start, end: start + coverage };
 }
 
