@@ -4,6 +4,7 @@ export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";
 export type { LockMode } from "./locks/image-locks.ts";
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
+export type { ImageTuning } from "./open/open-file-disk.ts";
 export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";
 export {
   type FileReferencesOptions,

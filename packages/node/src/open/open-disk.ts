@@ -1,7 +1,7 @@
 import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
 import { type FollowReferences, fileReferences } from "../references/file-references.ts";
-import { openFileDisk } from "./open-file-disk.ts";
+import { type ImageTuning, openFileDisk } from "./open-file-disk.ts";
 
 export interface OpenDiskOptions {
   readonly path: string;
@@ -21,6 +21,8 @@ export interface OpenDiskOptions {
   readonly followReferences?: FollowReferences | undefined;
   /** Find out the format of backing files for which the image records none; default false, which makes them an error. */
   readonly probeBacking?: boolean | undefined;
+  /** What `Qcow2Image.open` knows by these names: for qcow2 images; raw ones do without. */
+  readonly image?: ImageTuning | undefined;
 }
 
 let sharedCodecs: NodeCodecs | undefined;
@@ -43,5 +45,16 @@ export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | R
     forceShare,
     codecs,
   });
-  return openFileDisk({ path, format, readOnly, forceShare, snapshot, metadataOnly, codecs, references });
+  const { image } = options;
+  return openFileDisk({
+    path,
+    format,
+    readOnly,
+    forceShare,
+    snapshot,
+    metadataOnly,
+    codecs,
+    references,
+    image,
+  });
 }

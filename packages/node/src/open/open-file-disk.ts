@@ -1,6 +1,7 @@
 /** Opens one file as a disk, in a format that is given or found out. */
 import {
   type Codecs,
+  type OpenOptions,
   PROBE_BYTES,
   probeFormat,
   Qcow2Error,
@@ -9,6 +10,12 @@ import {
   type References,
 } from "@qcow2/core";
 import { FileStorage } from "../file/file-storage.ts";
+
+/** How an image is worked on, apart from which one it is. */
+export type ImageTuning = Pick<
+  OpenOptions,
+  "l2CacheBytes" | "refcountCacheBytes" | "discard" | "overlapCheck"
+>;
 
 export interface OpenFileDiskOptions {
   readonly path: string;
@@ -19,6 +26,7 @@ export interface OpenFileDiskOptions {
   readonly metadataOnly?: boolean | undefined;
   readonly codecs?: Codecs | undefined;
   readonly references: References;
+  readonly image?: ImageTuning | undefined;
 }
 
 /** @throws Qcow2Error "unsupported-format", and what opening the file and the image throws */
@@ -33,6 +41,7 @@ export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2I
     if (format !== "qcow2") throw unsupportedFormat(path, format);
     if (readOnly && !forceShare) storage.lock("consistent");
     return await Qcow2Image.open({
+      ...options.image,
       storage,
       readOnly,
       references: options.references,
