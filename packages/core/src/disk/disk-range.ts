@@ -19,6 +19,23 @@ export function assertDiskRange(offset: number, length: number, size: number): v
   }
 }
 
+/**
+ * Checks that `bytes` is a Uint8Array, and that it lies within a disk of `size` bytes at `offset`.
+ * @throws TypeError, and what {@link assertDiskRange} throws
+ */
+export function assertDiskBytes(offset: number, bytes: Uint8Array, size: number): void {
+  if (!(bytes instanceof Uint8Array)) {
+    throw new TypeError(`the bytes of a request must be a Uint8Array, not ${describe(bytes)}`);
+  }
+  assertDiskRange(offset, bytes.length, size);
+}
+
+function describe(value: unknown): string {
+  return typeof value === "object" && value !== null
+    ? (value.constructor?.name ?? "an object")
+    : typeof value;
+}
+
 /** The half-open range start .. end of a map request, clipped to the disk. */
 export function clipRange(
   range: { readonly offset?: number; readonly length?: number },
