@@ -53,13 +53,14 @@ export class GuestReader {
   async resolve(start: number, end: number, enough?: number): Promise<ResolvedExtent[]> {
     const { mapping } = this.#options;
     const extents: ResolvedExtent[] = [];
-    for (;;) {
+    const goOn = (): number | undefined => {
       const last = extents[extents.length - 1];
       const from = last === undefined ? start : last.offset + last.length;
-      const missing = resolveRange(mapping, from, end, extents, enough);
-      if (missing === undefined) return extents;
-      await mapping.l2Slices.load(missing);
-    }
+      return resolveRange(mapping, from, end, extents, enough);
+    };
+    let missing = goOn();
+    while (missing !== undefined) missing = await mapping.l2Slices.with(missing, goOn);
+    return extents;
   }
 
   /** Forgets decompressed clusters: their host clusters may be used for something else from now on. */

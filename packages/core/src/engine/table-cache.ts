@@ -24,6 +24,12 @@ export interface TableCopy {
   readonly bytes: Uint8Array;
 }
 
+interface Waiter {
+  /** Synchronous; does not throw. */
+  serve(table: CachedTable): void;
+  fail(error: unknown): void;
+}
+
 /** Tables are evicted by the clock algorithm; dirty and pinned ones stay, so the bound is soft while writing. */
 export class TableCache {
   readonly tableBytes: number;
@@ -31,7 +37,8 @@ export class TableCache {
   readonly #structure: string;
   readonly #capacity: number;
   readonly #tables = new Map<number, CachedTable>();
-  readonly #loading = new Map<number, Promise<void>>();
+  /** Who waits for tables that are being read, by host byte offset. */
+  readonly #waiting = new Map<number, Waiter[]>();
   /** Buffers of evicted tables, for the next ones: without them every miss makes garbage. */
   readonly #spare: Uint8Array[] = [];
   readonly #clock: CachedTable[] = [];
@@ -69,26 +76,23 @@ export class TableCache {
   }
 
   /**
-   * Makes the table at `offset` resident; concurrent callers share one read, and a failure is not remembered. It may
-   * be evicted again before the caller goes on: whoever changes it uses {@link with} or {@link pin}.
+   * Calls `use` with the table at `offset`, reading it first if need be; it is resident for as long as `use`, which is
+   * synchronous, runs. Concurrent callers share one read, after which all of them are served at once: however small
+   * the cache, each read gets its callers on. A failure is not remembered.
    */
-  async load(offset: number): Promise<void> {
-    if (this.get(offset) !== undefined) return;
-    let loading = this.#loading.get(offset);
-    if (loading === undefined) {
-      loading = this.#read(offset).finally(() => this.#loading.delete(offset));
-      this.#loading.set(offset, loading);
-    }
-    await loading;
-  }
-
-  /** Calls `use` with the table at `offset`; it is resident for as long as `use`, which is synchronous, runs. */
   async with<Result>(offset: number, use: (table: CachedTable) => Result): Promise<Result> {
-    for (;;) {
-      const table = this.get(offset);
-      if (table !== undefined) return use(table);
-      await this.load(offset);
-    }
+    const table = this.get(offset);
+    if (table !== undefined) return use(table);
+    return await new Promise<Result>((resolve, reject) => {
+      const serve = (loaded: CachedTable): void => {
+        try {
+          resolve(use(loaded));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#wait(offset, { serve, fail: reject });
+    });
   }
 
   /** The table at `offset`, which stays resident until the caller decreases `pins`. */
@@ -101,7 +105,7 @@ export class TableCache {
 
   /** Adds a table that is new on disk; its content is zeroes until changed, and it is dirty. */
   addNew(offset: number): CachedTable {
-    assert(!this.#loading.has(offset), `new ${this.#structure} at ${offset} is being read`);
+    assert(!this.#waiting.has(offset), `new ${this.#structure} at ${offset} is being read`);
     const existing = this.#tables.get(offset);
     if (existing !== undefined) this.#remove(existing);
     const table = this.#add(offset, this.#spare.pop()?.fill(0) ?? new Uint8Array(this.tableBytes));
@@ -153,10 +157,39 @@ export class TableCache {
     if (table !== undefined) this.#remove(table);
   }
 
+  #wait(offset: number, waiter: Waiter): void {
+    const waiters = this.#waiting.get(offset);
+    if (waiters !== undefined) {
+      waiters.push(waiter);
+      return;
+    }
+    this.#waiting.set(offset, [waiter]);
+    void this.#read(offset);
+  }
+
+  /** Reads a table and serves whoever waits for it. Never rejects. */
   async #read(offset: number): Promise<void> {
     const bytes = this.#spare.pop() ?? new Uint8Array(this.tableBytes);
-    await readExactly(this.#storage, offset, bytes, this.#structure);
-    if (!this.#tables.has(offset)) this.#add(offset, bytes);
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      await readExactly(this.#storage, offset, bytes, this.#structure);
+    } catch (error) {
+      failure = { error };
+    }
+    const waiters = this.#waiting.get(offset) ?? [];
+    this.#waiting.delete(offset);
+    if (failure !== undefined) {
+      for (const waiter of waiters) waiter.fail(failure.error);
+      return;
+    }
+    const table = this.#tables.get(offset) ?? this.#add(offset, bytes);
+    table.pins++;
+    for (const waiter of waiters) {
+      // One that was served before may have given the table up.
+      if (this.#tables.get(offset) === table) waiter.serve(table);
+      else this.#wait(offset, waiter);
+    }
+    table.pins--;
   }
 
   #add(offset: number, bytes: Uint8Array): CachedTable {
