@@ -37,6 +37,14 @@ export {
   type ShapeFiles,
 } from "./engine/engine-shapes.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
+export {
+  type MeasuredStorageCost,
+  measureStorageCost,
+  STORAGE_COST_CASES,
+  type StorageCost,
+  type StorageCostCase,
+  type StorageCostName,
+} from "./engine/storage-costs.ts";
 export { type FaultOptions, FaultyStorage } from "./faulty-storage.ts";
 export { KeptStorage } from "./kept-storage.ts";
 export {
