@@ -1,6 +1,8 @@
 /** The generated part of BENCHMARKS.md. What is around it is written by hand. */
 import type { BenchmarkResults, Machine } from "../results.ts";
 import { type Comparison, compareTools } from "./compare-tools.ts";
+import { isBusy, machineInWords } from "./machine-in-words.ts";
+import { replaceSection } from "./replace-section.ts";
 import { caseRows, markdownTable } from "./table.ts";
 import { formatBytes, formatSeconds } from "./units.ts";
 
@@ -9,10 +11,7 @@ const END = "<!-- end of what is generated -->";
 
 /** @throws Error if the document lacks the marks */
 export function replaceResults(document: string, results: BenchmarkResults): string {
-  const start = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
-  if (start === -1 || end < start) throw new Error(`no '${BEGIN}' ... '${END}' in the document`);
-  return `${document.slice(0, start)}${BEGIN}\n\n${resultsInMarkdown(results)}\n\n${document.slice(end)}`;
+  return replaceSection(document, { begin: BEGIN, end: END }, resultsInMarkdown(results));
 }
 
 export function resultsInMarkdown(results: BenchmarkResults): string {
@@ -40,11 +39,8 @@ export function resultsInMarkdown(results: BenchmarkResults): string {
   ].join("\n");
 }
 
-/** Above this share of the processors, others' work is part of what was measured. */
-const BUSY_LOAD = 0.5;
-
-function busyWarning({ loadBefore, processors }: Machine): readonly string[] {
-  if (loadBefore === undefined || loadBefore <= BUSY_LOAD * processors) return [];
+function busyWarning(machine: Machine): readonly string[] {
+  if (!isBusy(machine)) return [];
   return [
     "**The machine was busy with other work.** It met all tools in turn, but times are longer and further apart than " +
       "on a quiet machine, a tool with more threads gets a larger part of the processors, and small differences cannot " +
@@ -56,16 +52,11 @@ function busyWarning({ loadBefore, processors }: Machine): readonly string[] {
 function circumstances({ date, machine, disk, runs, meter, judge }: BenchmarkResults): string {
   return [
     `- Date: ${date.slice(0, 10)}`,
-    `- Machine: ${describe(machine)}`,
+    `- Machine: ${machineInWords(machine)}`,
     `- Disk: ${disk.what}: ${formatBytes(disk.sizeBytes)}, of which ${formatBytes(disk.allocatedBytes)} are data`,
     `- ${runs} runs of each tool, in turn; measured with ${meter}`,
     `- Every result was judged by ${judge}`,
   ].join("\n");
-}
-
-function describe({ processor, processors, memoryBytes, system, fileSystem, loadBefore }: Machine): string {
-  const load = loadBefore === undefined ? "" : `; load average before the first run ${loadBefore.toFixed(2)}`;
-  return `${processors} × ${processor}, ${formatBytes(memoryBytes)}, ${system}, ${fileSystem}${load}`;
 }
 
 /** Slower beyond doubt, the worst first; then memory. */

@@ -36,7 +36,10 @@ function toolRow(tool: ToolResult, reference: ToolResult | undefined): readonly 
 
 /** Columns aligned for a terminal; the first to the left, the others to the right. */
 export function plainTable(rows: readonly (readonly string[])[]): string {
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
   const line = (row: readonly string[]): string =>
     row
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
@@ -45,11 +48,14 @@ export function plainTable(rows: readonly (readonly string[])[]): string {
   return rows.map(line).join("\n");
 }
 
-export function markdownTable(rows: readonly (readonly string[])[]): string {
+export function markdownTable(
+  rows: readonly (readonly string[])[],
+  headings: readonly string[] = HEADINGS,
+): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   return [
-    line(HEADINGS),
-    line(HEADINGS.map((_, column) => (column === 0 ? "---" : "--:"))),
+    line(headings),
+    line(headings.map((_, column) => (column === 0 ? "---" : "--:"))),
     ...rows.map(line),
   ].join("\n");
 }
