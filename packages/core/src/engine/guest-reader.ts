@@ -6,7 +6,7 @@ import { guestClusterOf } from "../format/geometry.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { runBounded } from "./bounded.ts";
-import { type GuestMapping, type ResolvedExtent, resolveRange } from "./resolve.ts";
+import { type GuestMapping, type ResolvedExtent, residentDataOffset, resolveRange } from "./resolve.ts";
 
 /** Storage requests of one read that are under way at once. */
 const PARALLEL_REQUESTS = 16;
@@ -35,7 +35,17 @@ export class GuestReader {
 
   /** Fills `into`; the range must lie within the disk. */
   async read(offset: number, into: Uint8Array): Promise<void> {
-    const extents = await this.resolve(offset, offset + into.length);
+    const { mapping, dataStorage } = this.#options;
+    const end = offset + into.length;
+    const hostOffset = residentDataOffset(mapping, offset, end);
+    if (hostOffset !== undefined) {
+      const bytesRead = await dataStorage.read(hostOffset, into);
+      if (bytesRead < into.length) into.fill(0, bytesRead);
+      return;
+    }
+    const resident: ResolvedExtent[] = [];
+    const missing = resolveRange(mapping, offset, end, resident);
+    const extents = missing === undefined ? resident : await this.resolve(offset, end);
     if (extents.length === 1) {
       await this.#readExtent(extents[0] as ResolvedExtent, into);
       return;

@@ -76,6 +76,32 @@ export function sliceOffsetFor(mapping: GuestMapping, offset: number): number | 
 }
 
 /**
+ * Host offset of start .. end, if these bytes are data of one cluster and the table that says so is resident: most of
+ * what a guest reads of a disk in use. Undefined says nothing; {@link resolveRange} has the answer then.
+ */
+export function residentDataOffset(mapping: GuestMapping, start: number, end: number): number | undefined {
+  const { clusterSize, l2EntryBytes, extendedL2 } = mapping.geometry;
+  const inCluster = start % clusterSize;
+  const clusterStart = start - inCluster;
+  if (end > clusterStart + clusterSize) return undefined;
+  const sliceOffset = sliceOffsetFor(mapping, start);
+  const slice = sliceOffset === undefined ? undefined : mapping.l2Slices.get(sliceOffset)?.view;
+  if (slice === undefined) return undefined;
+  const entryAt = ((clusterStart % sliceCoverageOf(mapping.geometry)) / clusterSize) * l2EntryBytes;
+  const high = slice.getUint32(entryAt);
+  const low = slice.getUint32(entryAt + 4);
+  const mayBeOther = extendedL2 ? !isAllAllocated(slice, entryAt) : hasZeroFlag(low);
+  if (isCompressed(high) || mayBeOther) return undefined;
+  const hostCluster = hostClusterOffset(mapping, high, low, clusterStart);
+  return hostCluster === undefined ? undefined : hostCluster + inCluster;
+}
+
+/** True if all subclusters of an extended entry hold data. */
+function isAllAllocated(slice: DataView, entryAt: number): boolean {
+  return slice.getUint32(entryAt + 8) === 0 && slice.getUint32(entryAt + 12) === 0xffffffff;
+}
+
+/**
  * Appends the extents of start .. end to `into`, in order and without gaps; neighbours of one kind are joined.
  * Returns undefined when done, or the host offset of the slice that has to be loaded before the rest can be
  * resolved; what was appended stays valid, and the call is repeated from where it stopped. With `enough`, it also
