@@ -1,7 +1,9 @@
 /** The command `bench`: see its help. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { DEFAULT_ROUNDS, DEFAULT_SIZE, printEngineBenchmark } from "./engine/print-engine.ts";
 import { replaceResults, resultsInMarkdown } from "./report/markdown.ts";
 import { caseRows, HEADINGS, plainTable } from "./report/table.ts";
 import { parseBytes } from "./report/units.ts";
@@ -11,13 +13,18 @@ import { REPOSITORY } from "./run/contestants.ts";
 import { type BenchmarkOptions, runBenchmarks } from "./run/run-benchmarks.ts";
 import { WrongResult } from "./run/verify.ts";
 
+/** Among the names of cases: the benchmark of the engine. */
+const ENGINE = "engine";
+
 const HELP = `Usage: npm run bench -- [OPTIONS]
 
 Runs our command, qemu-img of the releases found, and cp in turn on one disk, as whole processes; judges every result
-with qemu-img; prints medians, ranges, processor time and peak memory; writes all of it as JSON.
+with qemu-img; prints medians, ranges, processor time and peak memory; writes all of it as JSON. Then the engine beside
+a raw file, as "npm run engine -w @qcow2/benchmarks" does.
 
   --runs N         runs of each tool for each case (default 5)
-  --cases LIST     ${CASES.map(({ id }) => id).join(",\n                   ")}
+  --cases LIST     ${CASES.map(({ id }) => id).join(",\n                   ")},
+                   ${ENGINE}
   --disk FILE      a raw disk to use; it is only read
   --seed N         otherwise a disk is generated (default seed 1)
   --size SIZE        of this size (default 4G)
@@ -54,6 +61,8 @@ async function main(): Promise<number> {
     throw new RangeError("--update needs all cases: BENCHMARKS.md shows what was measured together");
   }
   const work = values.work === undefined ? join(REPOSITORY, ".cache/benchmarks") : resolve(values.work);
+  const wanted = values.cases?.split(",");
+  const processCases = wanted?.filter((id) => id !== ENGINE);
   const options: BenchmarkOptions = {
     disk:
       values.disk === undefined
@@ -65,15 +74,34 @@ async function main(): Promise<number> {
           }
         : { kind: "file", path: values.disk },
     runs: parseCount("runs", values.runs, 1),
-    cases: values.cases?.split(","),
+    cases: processCases,
     qemu: values.qemu?.split(","),
     nodes: [process.execPath, ...values.node],
     work,
     onMessage: (message) => process.stderr.write(`${message}\n`),
     onCase: printCase,
   };
+  if (processCases === undefined || processCases.length > 0) await benchProcesses(options, values);
+  if (wanted === undefined || wanted.includes(ENGINE)) {
+    await printEngineBenchmark({
+      rounds: DEFAULT_ROUNDS,
+      sizeBytes: DEFAULT_SIZE,
+      seed: parseCount("seed", values.seed, 0),
+      folder: tmpdir(),
+      json: join(work, "engine.json"),
+      update: values.update,
+    });
+  }
+  return 0;
+}
+
+/** Whole processes: ours and theirs. */
+async function benchProcesses(
+  options: BenchmarkOptions,
+  values: { readonly json?: string | undefined; readonly update: boolean },
+): Promise<void> {
   const results = await runBenchmarks(options);
-  const json = values.json === undefined ? join(work, "results.json") : resolve(values.json);
+  const json = values.json === undefined ? join(options.work, "results.json") : resolve(values.json);
   await mkdir(dirname(json), { recursive: true });
   await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
   process.stdout.write(
@@ -83,7 +111,6 @@ async function main(): Promise<number> {
     const document = join(REPOSITORY, "BENCHMARKS.md");
     await writeFile(document, replaceResults(await readFile(document, "utf8"), results));
   }
-  return 0;
 }
 
 function parseCount(name: string, text: string, smallest: number): number {
