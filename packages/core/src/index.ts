@@ -1,5 +1,13 @@
 export type { ClusterCodec, Codecs, CompressionType } from "./codec/codec.ts";
-export type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
+export type {
+  Disk,
+  DiskRange,
+  DiskReadableOptions,
+  DiskWritableOptions,
+  Extent,
+  WritableDisk,
+} from "./disk/disk.ts";
+export { diskReadable, diskWritable } from "./disk/disk-streams.ts";
 export { mergeExtents } from "./disk/merge-extents.ts";
 export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";

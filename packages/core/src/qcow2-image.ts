@@ -1,6 +1,14 @@
 /** The public image class: it checks its arguments and its state, and hands the work to the engine. */
-import type { Disk, DiskRange, Extent, WritableDisk } from "./disk/disk.ts";
-import { assertDiskRange } from "./disk/disk-range.ts";
+import type {
+  Disk,
+  DiskRange,
+  DiskReadableOptions,
+  DiskWritableOptions,
+  Extent,
+  WritableDisk,
+} from "./disk/disk.ts";
+import { assertDiskBytes, assertDiskRange } from "./disk/disk-range.ts";
+import { diskReadable, diskWritable } from "./disk/disk-streams.ts";
 import { Epochs } from "./engine/async-lock.ts";
 import { beginWriting } from "./engine/begin-writing.ts";
 import { checkImage } from "./engine/check/check-image.ts";
@@ -37,6 +45,8 @@ export class Qcow2Image implements WritableDisk {
   readonly #writer: WriteContext | undefined;
   readonly #compressed: CompressedWriter | undefined;
   #begun: Promise<void> | undefined;
+  /** Closing flushes what was changed in place, too, although no table waits to be written. */
+  #hasUnflushedChanges = false;
   #preallocated: Promise<boolean> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -105,10 +115,19 @@ export class Qcow2Image implements WritableDisk {
    * @throws Qcow2Error "out-of-range", "closed", "corrupt", "truncated", "codec-missing", "decompress-failed", "io"
    */
   async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
-    assertDiskRange(request.offset, request.into.length, this.size);
+    assertDiskBytes(request.offset, request.into, this.size);
     this.#assertReadable();
     if (request.into.length === 0) return;
     await this.#reads.run(() => this.#image.reader.read(request.offset, request.into));
+  }
+
+  /**
+   * Guest data as a stream; see {@link Disk.readable}.
+   * @throws Qcow2Error "out-of-range", "closed"; the stream fails as {@link read} does
+   */
+  readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#assertReadable();
+    return diskReadable(this, options);
   }
 
   /** The extents of `range` over all layers of the chain; see {@link Disk.map}. It does not hold up changes made meanwhile. */
@@ -150,6 +169,7 @@ export class Qcow2Image implements WritableDisk {
    */
   async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     const { offset, from } = request;
+    assertDiskBytes(offset, from, this.size);
     await this.#change(offset, from.length, (writer) => writeGuestData(writer, offset, from));
   }
 
@@ -198,6 +218,7 @@ export class Qcow2Image implements WritableDisk {
    */
   async writeCompressed(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     const { offset, from } = request;
+    assertDiskBytes(offset, from, this.size);
     const { clusterSize } = this.#image.layout.geometry;
     const wanted = Math.min(clusterSize, this.size - offset);
     if (offset % clusterSize !== 0 || from.length !== wanted) {
@@ -208,15 +229,34 @@ export class Qcow2Image implements WritableDisk {
     await this.#change(offset, from.length, () => (this.#compressed as CompressedWriter).write(offset, from));
   }
 
+  /**
+   * A stream that writes guest data; see {@link WritableDisk.writable}.
+   * @throws Qcow2Error "out-of-range", "read-only", "closed"; the stream fails as {@link write} does
+   */
+  writable(options?: DiskWritableOptions): WritableStream<Uint8Array> {
+    this.#assertReadable();
+    return diskWritable(this, options);
+  }
+
   /** Resolves when everything written before the call survives a power cut. */
   async flush(): Promise<void> {
     this.#assertOpen();
-    await this.#changes.run(async () => this.#writer?.commit.flush());
+    await this.#changes.run(() => this.#flush());
+  }
+
+  async #flush(): Promise<void> {
+    this.#hasUnflushedChanges = false;
+    try {
+      await this.#writer?.commit.flush();
+    } catch (error) {
+      this.#hasUnflushedChanges = true;
+      throw error;
+    }
   }
 
   /**
-   * Closes the image, its backing chain and its data file, when the requests that are under way have ended. Safe to
-   * call twice: both calls wait for the same end.
+   * Closes the image, its backing chain and its data file, when the requests that are under way have ended and
+   * everything that they wrote survives a power cut. Safe to call twice: both calls wait for the same end.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -228,7 +268,7 @@ export class Qcow2Image implements WritableDisk {
     try {
       await this.#compressed?.padFile();
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
-      while (this.#writer?.commit.isDirty) await this.#writer.commit.flush();
+      while (this.#hasUnflushedChanges || this.#writer?.commit.isDirty) await this.#flush();
       if (this.#writer !== undefined) await cutOffUnusedEnd(this.#writer);
     } finally {
       await closeImage(this.#image);
@@ -261,6 +301,7 @@ export class Qcow2Image implements WritableDisk {
         await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
         if (writer.commit.underPressure) await writer.commit.write();
       } finally {
+        this.#hasUnflushedChanges = true;
         await writer.file.settled();
       }
     });

@@ -20,6 +20,12 @@ export {
 } from "./drawn-chain.ts";
 export { engineOperationArbitrary } from "./engine/engine-arbitraries.ts";
 export {
+  type EngineCase,
+  type EngineCaseOptions,
+  engineCaseArbitrary,
+  runEngineCases,
+} from "./engine/engine-cases.ts";
+export {
   applyToImage,
   applyToModel,
   changeOf,
@@ -35,7 +41,9 @@ export {
   type OpenShapeOptions,
   openShape,
   type ShapeFiles,
+  shapeNamed,
 } from "./engine/engine-shapes.ts";
+export { type CrashState, checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {
   type MeasuredStorageCost,

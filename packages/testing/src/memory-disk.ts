@@ -1,4 +1,12 @@
-import { type Extent, Qcow2Error, type WritableDisk } from "@qcow2/core";
+import {
+  type DiskReadableOptions,
+  type DiskWritableOptions,
+  diskReadable,
+  diskWritable,
+  type Extent,
+  Qcow2Error,
+  type WritableDisk,
+} from "@qcow2/core";
 
 /** What a part of the disk is said to be by `map`; its content is another matter. */
 export type SectorState = Omit<Extent, "offset" | "length">;
@@ -119,6 +127,14 @@ export class MemoryDisk implements WritableDisk {
   async discard(request: { readonly offset: number; readonly length: number }): Promise<void> {
     const { offset, length } = request;
     await this.#run({ kind: "discard", offset, length }, () => this.bytes.fill(0, offset, offset + length));
+  }
+
+  readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return diskReadable(this, options);
+  }
+
+  writable(options?: DiskWritableOptions): WritableStream<Uint8Array> {
+    return diskWritable(this, options);
   }
 
   async flush(): Promise<void> {}

@@ -1,4 +1,11 @@
-import { type Disk, type DiskRange, type Extent, Qcow2Error } from "@qcow2/core";
+import {
+  type Disk,
+  type DiskRange,
+  type DiskReadableOptions,
+  diskReadable,
+  type Extent,
+  Qcow2Error,
+} from "@qcow2/core";
 
 interface Part {
   readonly disk: Disk;
@@ -49,6 +56,10 @@ export class ConcatenatedDisk implements Disk {
         yield { ...extent, offset: extent.offset + start };
       }
     }
+  }
+
+  readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return diskReadable(this, options);
   }
 
   async close(): Promise<void> {

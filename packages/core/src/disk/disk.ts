@@ -23,6 +23,18 @@ export interface DiskRange {
   readonly length?: number;
 }
 
+export interface DiskReadableOptions extends DiskRange {
+  /** Bytes of a chunk, at least 1; default 1 MiB. */
+  readonly chunkSize?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DiskWritableOptions {
+  /** Where the first byte goes; default 0. */
+  readonly offset?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A virtual disk as a guest sees it. Converting, comparing and exporting are written against this alone. */
 export interface Disk {
   /** The format's name in QEMU's language: "raw", "qcow2". */
@@ -45,6 +57,15 @@ export interface Disk {
    */
   map(range?: DiskRange & { readonly signal?: AbortSignal | undefined }): AsyncIterable<Extent>;
 
+  /**
+   * The bytes of the range, by default the whole disk, as a stream; {@link diskReadable} makes one from `read`. A chunk
+   * is a buffer of its own, read when the stream asks for it: at most one is read ahead. Chunks end at multiples of
+   * `chunkSize` on the disk. Changes made meanwhile are seen by the chunks that are read after them. Neither the end
+   * of the stream nor canceling it closes the disk; an aborted `signal` makes it fail with the signal's reason.
+   * @throws Qcow2Error "out-of-range"; RangeError; the reason of a `signal` that is aborted already
+   */
+  readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
+
   /** Releases everything that this disk opened, its backing files too. Safe to call twice. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -55,7 +76,10 @@ export interface WritableDisk extends Disk {
   /** Writes all of `from` at `offset`. */
   write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void>;
 
-  /** Makes the range read as zeroes; with `unmap`, space is given back where the format and host can do it. */
+  /**
+   * Makes the range read as zeroes; with `unmap`, space is given back where the format and host can do it. An aborted
+   * `signal` makes it fail with the signal's reason; what was zeroed by then stays.
+   */
   writeZeroes(request: {
     readonly offset: number;
     readonly length: number;
@@ -78,6 +102,18 @@ export interface WritableDisk extends Disk {
    * is stored uncompressed. Absent where the format has no compression.
    */
   writeCompressed?(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void>;
+
+  /**
+   * A stream whose bytes go to the disk from `offset` on; {@link diskWritable} makes one from `write` and
+   * `writeZeroes`. Chunks may have any size: they are gathered into pieces of up to 1 MiB, so that a chunk may be
+   * accepted before it is written. Aligned 64 KiB of zeroes become `writeZeroes` with `unmap`, so that a copy is as
+   * sparse as it can be. Closing the stream writes the rest and flushes the disk, but does not close it; what lies
+   * behind the last byte stays as it was. A chunk that would reach beyond the end makes the stream fail with
+   * "out-of-range" before any of it is written. After `abort`, a failure or an aborted `signal`, nothing more is
+   * written, what was gathered included; what was written stays.
+   * @throws Qcow2Error "read-only", "out-of-range"; RangeError; the reason of a `signal` that is aborted already
+   */
+  writable(options?: DiskWritableOptions): WritableStream<Uint8Array>;
 
   /** Resolves when everything written before the call survives a power cut. */
   flush(): Promise<void>;

@@ -3,8 +3,9 @@ import { SECTOR_SIZE } from "../limits.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
-import type { DiskRange, Extent, WritableDisk } from "./disk.ts";
-import { assertDiskRange, clipRange } from "./disk-range.ts";
+import type { DiskRange, DiskReadableOptions, DiskWritableOptions, Extent, WritableDisk } from "./disk.ts";
+import { assertDiskBytes, assertDiskRange, clipRange } from "./disk-range.ts";
+import { diskReadable, diskWritable } from "./disk-streams.ts";
 
 export interface RawDiskOptions {
   readonly storage: Storage;
@@ -36,7 +37,7 @@ export class RawDisk implements WritableDisk {
   }
 
   async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
-    assertDiskRange(request.offset, request.into.length, this.size);
+    assertDiskBytes(request.offset, request.into, this.size);
     await readOrZeroes(this.storage, request.offset, request.into);
   }
 
@@ -52,7 +53,7 @@ export class RawDisk implements WritableDisk {
   }
 
   async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
-    assertDiskRange(request.offset, request.from.length, this.size);
+    assertDiskBytes(request.offset, request.from, this.size);
     this.#assertWritable();
     await this.storage.write(request.offset, request.from);
   }
@@ -61,7 +62,9 @@ export class RawDisk implements WritableDisk {
     readonly offset: number;
     readonly length: number;
     readonly unmap?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
   }): Promise<void> {
+    request.signal?.throwIfAborted();
     assertDiskRange(request.offset, request.length, this.size);
     this.#assertWritable();
     const end = request.offset + request.length;
@@ -74,7 +77,7 @@ export class RawDisk implements WritableDisk {
       await this.storage.punchHole(request.offset, storedLength);
       return;
     }
-    await writeZeroBytes(this.storage, request.offset, storedLength);
+    await writeZeroBytes(this.storage, request.offset, storedLength, request.signal);
   }
 
   /** Punches a hole where the storage can do that; else the range stays as it is. */
@@ -88,6 +91,14 @@ export class RawDisk implements WritableDisk {
     const storedLength =
       Math.min(request.offset + request.length, await this.storage.size()) - request.offset;
     if (storedLength > 0) await this.storage.punchHole?.(request.offset, storedLength);
+  }
+
+  readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return diskReadable(this, options);
+  }
+
+  writable(options?: DiskWritableOptions): WritableStream<Uint8Array> {
+    return diskWritable(this, options);
   }
 
   async flush(): Promise<void> {

@@ -4,7 +4,12 @@ import { isDataFileRaw } from "./open-image.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Zeroes guest bytes start .. end (exclusive) of a raw data file, which has to read as zeroes by itself, too. */
-export async function zeroRawDataFile({ image }: WriteContext, start: number, end: number): Promise<void> {
+export async function zeroRawDataFile(
+  { image }: WriteContext,
+  start: number,
+  end: number,
+  signal?: AbortSignal | undefined,
+): Promise<void> {
   if (!isDataFileRaw(image.layout)) return;
   const { dataStorage } = image;
   const storedEnd = Math.min(end, await dataStorage.size());
@@ -13,7 +18,7 @@ export async function zeroRawDataFile({ image }: WriteContext, start: number, en
     await dataStorage.punchHole(start, storedEnd - start);
     return;
   }
-  await writeZeroBytes(dataStorage, start, storedEnd - start);
+  await writeZeroBytes(dataStorage, start, storedEnd - start, signal);
 }
 
 /** Gives the space of guest bytes start .. end (exclusive), which read as zeroes by now, back to the host, if asked to. */

@@ -13,7 +13,8 @@ const ZERO_PIECE_BYTES: number = 1 << 20;
 /**
  * Zeroes start .. end. Whole subclusters are marked in the L2 tables; the ends, and everything in version 2 images,
  * which have no such mark, are written as data unless they read as zeroes already. With `unmap`, host clusters are
- * given up. The caller holds the range lock of the clusters.
+ * given up. The caller holds the range lock of the clusters. Once `signal` is aborted, its reason is thrown between two
+ * pieces or slices: what was zeroed stays so, and nothing is done in part.
  */
 export async function zeroGuestRange(
   context: WriteContext,
@@ -28,10 +29,10 @@ export async function zeroGuestRange(
   const alignedEnd = end === image.size ? roundUp(end, subclusterSize) : roundDown(end, subclusterSize);
   const alignedStart = roundUp(start, subclusterSize);
   if (image.mapping.version < 3 || alignedStart >= alignedEnd) {
-    await writeZeroData(context, start, end);
+    await writeZeroData(context, start, end, signal);
     return;
   }
-  await zeroRawDataFile(context, start, end);
+  await zeroRawDataFile(context, start, end, signal);
   await writeZeroData(context, start, alignedStart);
   for (const piece of splitAtClusters(alignedStart, alignedEnd, image.mapping.geometry.clusterSize)) {
     await zeroSubclusters(context, piece, unmap, signal);
@@ -126,7 +127,12 @@ function zeroInCluster(
 }
 
 /** Writes zeroes as data where the range does not read as zeroes already. */
-async function writeZeroData(context: WriteContext, start: number, end: number): Promise<void> {
+async function writeZeroData(
+  context: WriteContext,
+  start: number,
+  end: number,
+  signal?: AbortSignal | undefined,
+): Promise<void> {
   const { reader, backing } = context.image;
   if (start >= end) return;
   for (const extent of await reader.resolve(start, end)) {
@@ -136,6 +142,7 @@ async function writeZeroData(context: WriteContext, start: number, end: number):
     const zeroes = new Uint8Array(Math.min(extent.length, ZERO_PIECE_BYTES));
     const extentEnd = extent.offset + extent.length;
     for (let at = extent.offset; at < extentEnd; at += zeroes.length) {
+      signal?.throwIfAborted();
       await writeGuestData(context, at, zeroes.subarray(0, Math.min(zeroes.length, extentEnd - at)));
     }
   }

@@ -85,6 +85,7 @@ it("closes the image's own storage where closing the backing file fails", async 
     readOnly: true,
     read: async () => undefined,
     map: async function* () {},
+    readable: () => new ReadableStream<Uint8Array<ArrayBuffer>>(),
     close: async () => {
       throw new Error("the backing file does not close");
     },

@@ -236,3 +236,10 @@ export const ENGINE_SHAPES: readonly EngineShape[] = [
   shape({ name: "metadata preallocated", clusterSize: 4096, preallocation: "metadata" }),
   shape({ name: "lazy refcounts", clusterSize: 4096, lazyRefcounts: true }),
 ];
+
+/** The shape of that name. */
+export function shapeNamed(name: string): EngineShape {
+  const found = ENGINE_SHAPES.find((shape) => shape.name === name);
+  if (found === undefined) throw new RangeError(`no shape is called '${name}'`);
+  return found;
+}
