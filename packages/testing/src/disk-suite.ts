@@ -113,6 +113,39 @@ export function describeDisk(
       await expectModel();
     });
 
+    it("is copied by a pipe from its readable to another's writable", async () => {
+      await write(100_001, 700_000, 1);
+      await write(2 ** 20 - 7, 65_536, 2);
+      await writeZeroes(300_000, 200_000, false);
+      await write(size - 70_000, 70_000, 3);
+      const copy = await make({ size });
+      try {
+        // Old data, to be replaced by the source's zeroes too.
+        await copy.disk.write({ offset: 2 ** 20, from: new Uint8Array(2 ** 20 + 5).fill(7) });
+        await disk.readable({ chunkSize: 100_000 }).pipeTo(copy.disk.writable());
+        await expectSameContent(copy.disk, model);
+        await copy.disk.close();
+        const reopened = await copy.reopen();
+        await expectSameContent(reopened, model);
+        await expectHonestMap(reopened, model);
+        await reopened.close();
+      } finally {
+        await copy.disk.close();
+        await copy.dispose?.();
+      }
+      await expectModel();
+    });
+
+    it("changes nothing outside what a stream brings, and nothing for one that is too long", async () => {
+      await write(0, 300_000, 1);
+      const brought = content({ kind: "random", seed: 2, length: 100_000 });
+      await new Blob([brought]).stream().pipeTo(disk.writable({ offset: 12_345 }));
+      await model.write(12_345, brought);
+      const tooLong = new Blob([brought]).stream().pipeTo(disk.writable({ offset: size - 1000 }));
+      await expect(tooLong).rejects.toMatchObject({ code: "out-of-range" });
+      await expectModel();
+    });
+
     it("equals its model after any sequence of changes", { timeout: 60_000 }, async () => {
       const change = fc.record({
         kind: fc.constantFrom("write", "write-zeroes", "unmap"),

@@ -23,7 +23,8 @@ export {
   type EngineCase,
   type EngineCaseOptions,
   engineCaseArbitrary,
-  runEngineCases,
+  type RunCasesOptions,
+  runCases,
 } from "./engine/engine-cases.ts";
 export {
   applyToImage,
@@ -43,6 +44,8 @@ export {
   type ShapeFiles,
   shapeNamed,
 } from "./engine/engine-shapes.ts";
+export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
+export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
 export { type CrashState, checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {

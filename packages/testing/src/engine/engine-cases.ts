@@ -38,39 +38,38 @@ export function engineCaseArbitrary(
   });
 }
 
-/** Draws `runs` cases for each shape and throws at the first that fails, with the smallest case that does. */
-export async function runEngineCases(options: {
+export interface RunCasesOptions<Drawn> {
   readonly shapes: readonly EngineShape[];
   readonly seed: number;
   /** Cases for each shape. */
   readonly runs: number;
   /** Milliseconds since 1970 after which no more cases are begun. Default never. */
   readonly until?: number | undefined;
-  readonly cases?: EngineCaseOptions;
-  readonly check: (drawn: EngineCase) => Promise<void>;
-}): Promise<number> {
+  readonly arbitrary: (shape: EngineShape) => fc.Arbitrary<Drawn>;
+  readonly check: (drawn: Drawn) => Promise<void>;
+}
+
+/** Draws `runs` cases for each shape, and throws at the first that fails, with the smallest case that does. */
+export async function runCases<Drawn>(options: RunCasesOptions<Drawn>): Promise<number> {
   let passed = 0;
   for (const [index, shape] of options.shapes.entries()) {
     const left = options.until === undefined ? undefined : options.until - Date.now();
     if (left !== undefined && left <= 0) break;
-    const result = await fc.check(
-      fc.asyncProperty(engineCaseArbitrary(shape, options.cases), options.check),
-      {
-        seed: options.seed + index,
-        numRuns: options.runs,
-        endOnFailure: false,
-        ...(left !== undefined && { interruptAfterTimeLimit: left }),
-      },
-    );
-    if (result.failed) {
-      const [smallest] = result.counterexample ?? [];
-      const cause = result.errorInstance instanceof Error ? result.errorInstance : undefined;
-      throw new Error(
-        `'${shape.name}', seed ${result.seed}: ${cause?.message ?? fc.defaultReportMessage(result)}\nReplay this case: ${JSON.stringify(smallest)}`,
-        { cause },
-      );
-    }
+    const result = await fc.check(fc.asyncProperty(options.arbitrary(shape), options.check), {
+      seed: options.seed + index,
+      numRuns: options.runs,
+      ...(left !== undefined && { interruptAfterTimeLimit: left }),
+    });
+    if (result.failed) throw caseFailure(shape, result);
     passed += result.numRuns;
   }
   return passed;
+}
+
+function caseFailure<Drawn>(shape: EngineShape, result: fc.RunDetails<[Drawn]>): Error {
+  const [smallest] = result.counterexample ?? [];
+  const cause = result.errorInstance instanceof Error ? result.errorInstance : undefined;
+  const message = cause?.message ?? fc.defaultReportMessage(result);
+  const replay = `seed ${result.seed}, path "${result.counterexamplePath}": ${fc.stringify(smallest)}`;
+  return new Error(`'${shape.name}': ${message}\nThe smallest case, ${replay}`, { cause });
 }

@@ -19,6 +19,8 @@ import {
   shapeNamed,
 } from "./engine-shapes.ts";
 import { SectorHistory } from "./sector-history.ts";
+import { separateBatches } from "./separate-batches.ts";
+import { expectNoCorruption, readAll } from "./sound-image.ts";
 
 /** A state that the power cut may leave. */
 export interface CrashState {
@@ -97,37 +99,11 @@ async function record(
     await applyToImage(operation, image);
     history.complete(versions, timeline.now);
   };
-  for (const batch of separate(drawn.batches, shape)) await Promise.all(batch.map(apply));
+  for (const batch of separateBatches(drawn.batches, shape)) await Promise.all(batch.map(apply));
   const begin = timeline.now;
   await image.close();
   history.flushed(begin, timeline.now);
   return { timeline, history, initial };
-}
-
-/** Batches in which no two operations touch the same sector, so that each sector's contents have one order. */
-function separate(
-  batches: readonly (readonly EngineOperation[])[],
-  shape: EngineShape,
-): readonly (readonly EngineOperation[])[] {
-  const separated: EngineOperation[][] = [];
-  for (const batch of batches) {
-    let current: EngineOperation[] = [];
-    let ranges: { readonly start: number; readonly end: number }[] = [];
-    for (const operation of batch) {
-      const change = changeOf(operation, shape);
-      const start = Math.floor((change?.offset ?? 0) / 512) * 512;
-      const end = change === undefined ? start : Math.ceil((change.offset + change.bytes.length) / 512) * 512;
-      if (ranges.some((range) => range.start < end && start < range.end)) {
-        separated.push(current);
-        current = [];
-        ranges = [];
-      }
-      current.push(operation);
-      ranges.push({ start, end });
-    }
-    if (current.length > 0) separated.push(current);
-  }
-  return separated;
 }
 
 function copyOf(storage: MemoryStorage): MemoryStorage {
@@ -245,8 +221,7 @@ async function expectSound(
   random: Random,
 ): Promise<void> {
   const image = await openShape(files, { readOnly: true });
-  const bytes = new Uint8Array(image.size);
-  await image.read({ offset: 0, into: bytes });
+  const bytes = await readAll(image);
   history.expectAllowed(bytes, at);
   await expectNoCorruption(image);
   await image.close();
@@ -257,20 +232,9 @@ async function expectSound(
   await reopened.write({ offset, from });
   await reopened.flush();
   bytes.set(from, offset);
-  const after = new Uint8Array(image.size);
-  await reopened.read({ offset: 0, into: after });
-  const wrong = Buffer.compare(after, bytes);
-  if (wrong !== 0) throw new Error(`after the image was written to again, it reads differently`);
+  if (Buffer.compare(await readAll(reopened), bytes) !== 0) {
+    throw new Error("after the image was written to again, it reads differently");
+  }
   await expectNoCorruption(reopened);
   await reopened.close();
-}
-
-async function expectNoCorruption(image: Awaited<ReturnType<typeof openShape>>): Promise<void> {
-  const findings: string[] = [];
-  const { corruptions, checkErrors } = await image.check({
-    onFinding: ({ severity, message }) => {
-      if (severity !== "leak" && findings.length < 5) findings.push(message);
-    },
-  });
-  if (corruptions > 0 || checkErrors > 0) throw new Error(`the check finds ${findings.join("; ")}`);
 }

@@ -1,0 +1,53 @@
+/** A storage in which one operation fails, or all of a kind from one on. */
+import { Qcow2Error, type Storage } from "@qcow2/core";
+import { type StorageOperation, WrappedStorage } from "../wrapped-storage.ts";
+
+export const FAULT_KINDS = ["read", "write", "truncate", "flush", "size"] as const;
+
+export interface Fault {
+  readonly role: "image" | "data";
+  readonly kind: (typeof FAULT_KINDS)[number];
+  /** Which operation of that kind on that file: 1 is the first after opening begins. */
+  readonly at: number;
+  readonly repeat: "once" | "from-then-on";
+  readonly errno: "EIO" | "ENOSPC";
+  /** A failing write has written its first half, up to a sector's end. */
+  readonly torn: boolean;
+}
+
+export class FaultStorage extends WrappedStorage {
+  readonly #inner: Storage;
+  readonly #role: "image" | "data";
+  readonly #fault: Fault | undefined;
+  readonly #counts = new Map<string, number>();
+
+  constructor(inner: Storage, role: "image" | "data", fault: Fault | undefined) {
+    super(inner);
+    this.#inner = inner;
+    this.#role = role;
+    this.#fault = fault;
+  }
+
+  /** Operations of a kind so far. */
+  countOf(kind: Fault["kind"]): number {
+    return this.#counts.get(kind) ?? 0;
+  }
+
+  protected override async before({ kind, offset }: StorageOperation, from?: Uint8Array): Promise<void> {
+    const count = (this.#counts.get(kind) ?? 0) + 1;
+    this.#counts.set(kind, count);
+    const fault = this.#fault;
+    if (fault === undefined || fault.role !== this.#role || fault.kind !== kind) return;
+    if (fault.repeat === "once" ? count !== fault.at : count < fault.at) return;
+    if (fault.torn && from !== undefined) {
+      const middle = Math.floor((offset + from.length / 2) / 512) * 512 - offset;
+      if (middle > 0) await this.#inner.write(offset, from.subarray(0, middle));
+    }
+    throw new Qcow2Error("io", `${this.name}: ${kind} at ${offset} failed: ${fault.errno} (injected)`, {
+      operation: kind,
+      name: this.name,
+      offset,
+      errno: fault.errno,
+    });
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Failing storage: one operation, or all from one on, fails. The error reaches the caller as a `Qcow2Error`; what did not
+ * fail is done; what failed once succeeds when it is tried again; and the image is never corrupt.
+ */
+import { isQcow2Error, type Qcow2Image } from "@qcow2/core";
+import { Random } from "../random.ts";
+import type { EngineCase } from "./engine-cases.ts";
+import { applyToImage, changeOf, type EngineOperation } from "./engine-operations.ts";
+import { type EngineShape, openShape, type ShapeFiles, shapeNamed } from "./engine-shapes.ts";
+import { FAULT_KINDS, type Fault, FaultStorage } from "./fault-storage.ts";
+import { SectorCandidates } from "./sector-candidates.ts";
+import { separateBatches } from "./separate-batches.ts";
+import { expectEnd, expectNoCorruption, readAll } from "./sound-image.ts";
+
+export interface FaultsOptions {
+  /** Fault points that are tried, at most. */
+  readonly points: number;
+}
+
+/** Runs the case with one fault after the other; returns how many. */
+export async function checkFaults(drawn: EngineCase, { points }: FaultsOptions): Promise<number> {
+  const random = new Random(drawn.seed);
+  const counting = new Map<string, FaultStorage>();
+  await runWithFault(drawn, undefined, counting);
+  const places: { readonly role: Fault["role"]; readonly kind: Fault["kind"]; readonly at: number }[] = [];
+  for (const [role, storage] of counting) {
+    for (const kind of FAULT_KINDS) {
+      for (let at = 1; at <= storage.countOf(kind); at++)
+        places.push({ role: role as Fault["role"], kind, at });
+    }
+  }
+  const chosen = places.length <= points ? places : Array.from({ length: points }, () => random.pick(places));
+  for (const place of chosen) {
+    const fault: Fault = {
+      ...place,
+      repeat: random.pick(["once", "once", "from-then-on"] as const),
+      errno: random.pick(["EIO", "ENOSPC"] as const),
+      torn: random.below(2) === 0,
+    };
+    try {
+      await runWithFault(drawn, fault, new Map());
+    } catch (error) {
+      throw new Error(`${JSON.stringify(fault)}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  return chosen.length;
+}
+
+async function runWithFault(
+  drawn: EngineCase,
+  fault: Fault | undefined,
+  storages: Map<string, FaultStorage>,
+): Promise<void> {
+  const shape = shapeNamed(drawn.shape);
+  const { files, model } = await shape.build();
+  const candidates = new SectorCandidates(await model.read(0, shape.size));
+  const image = await openWithFault(files, drawn, fault, storages);
+  let isClosed = false;
+  if (image !== undefined) {
+    for (const batch of separateBatches(drawn.batches, shape)) {
+      await runBatch(image, shape, batch, candidates, fault);
+    }
+    await expectLive(image, candidates);
+    isClosed = await succeeds("close", image.close());
+    if (!isClosed && fault === undefined) throw new Error("closing failed without a fault");
+  }
+  await expectReopened(files, candidates, {
+    isClosed,
+    noLeaks: isClosed && fault?.repeat !== "from-then-on",
+  });
+}
+
+/** The open image; undefined if opening failed even when it was tried again. */
+async function openWithFault(
+  files: ShapeFiles,
+  { cacheBytes, discard }: EngineCase,
+  fault: Fault | undefined,
+  storages: Map<string, FaultStorage>,
+): Promise<Qcow2Image | undefined> {
+  const open = (): Promise<Qcow2Image> =>
+    openShape(files, {
+      cacheBytes,
+      discard,
+      wrap: (storage, role) => {
+        // One for both attempts, so that the fault comes once.
+        const wrapped = storages.get(role) ?? new FaultStorage(storage, role, fault);
+        storages.set(role, wrapped);
+        return wrapped;
+      },
+    });
+  try {
+    return await expectEnd("opening", open());
+  } catch (error) {
+    expectTyped("opening", error);
+    if (fault?.repeat === "from-then-on") return undefined;
+    return await expectEnd("opening again", open());
+  }
+}
+
+async function runBatch(
+  image: Qcow2Image,
+  shape: EngineShape,
+  batch: readonly EngineOperation[],
+  candidates: SectorCandidates,
+  fault: Fault | undefined,
+): Promise<void> {
+  const attempt = async (operation: EngineOperation): Promise<boolean> => {
+    const isDone = await succeeds(operation.kind, applyToImage(operation, image));
+    const change = changeOf(operation, shape);
+    if (change !== undefined) {
+      candidates.apply(change.offset, change.bytes, isDone ? "succeeded" : "failed");
+    }
+    return isDone;
+  };
+  const outcomes = await Promise.all(batch.map(attempt));
+  for (const [index, isDone] of outcomes.entries()) {
+    const operation = batch[index] as EngineOperation;
+    if (isDone || (await attempt(operation)) || fault?.repeat === "from-then-on") continue;
+    throw new Error(`${operation.kind} failed again when it was tried again`);
+  }
+  const flushedAlone = batch.length === 1 && batch[0]?.kind === "flush" && outcomes[0] === true;
+  if (flushedAlone) candidates.flushed();
+}
+
+/** Reading may fail as well; what it answers must be right. */
+async function expectLive(image: Qcow2Image, candidates: SectorCandidates): Promise<void> {
+  try {
+    candidates.expectAllowed(await expectEnd("reading", readAll(image)), "now");
+  } catch (error) {
+    if (!isQcow2Error(error)) throw error;
+  }
+}
+
+async function expectReopened(
+  files: ShapeFiles,
+  candidates: SectorCandidates,
+  { isClosed, noLeaks }: { readonly isClosed: boolean; readonly noLeaks: boolean },
+): Promise<void> {
+  const image = await openShape(files, { readOnly: true });
+  candidates.expectAllowed(await readAll(image), isClosed ? "now" : "since-flush");
+  await expectNoCorruption(image, { noLeaks });
+  await image.close();
+}
+
+async function succeeds(what: string, work: Promise<unknown>): Promise<boolean> {
+  try {
+    await expectEnd(what, work);
+    return true;
+  } catch (error) {
+    expectTyped(what, error);
+    return false;
+  }
+}
+
+/** A failure of the storage is an "io" error, with the host's reason. */
+function expectTyped(what: string, error: unknown): void {
+  if (isQcow2Error(error, "io") && error.data.errno !== undefined) return;
+  throw new Error(`${what} failed with ${String(error)}`, { cause: error });
+}
