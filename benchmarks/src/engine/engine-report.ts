@@ -103,10 +103,11 @@ export function replaceEngineResults(document: string, results: EngineResults): 
 
 function engineInMarkdown(results: EngineResults): string {
   const { cases, costs, machine } = results;
+  // The benchmark itself soon raises the load: what it was before is all that is known of others.
   const busy = isBusy(machine)
     ? "**The machine was busy with other work.** Raw file and engine met it in turn, but the ratios lie further apart " +
       "than on a quiet machine."
-    : "Nothing else was busy on the machine when this began.";
+    : "The load average was low before the first run; what else ran later is not known.";
   const [, ...costRows] = costTable(costs);
   return [
     verdictOf(cases),
