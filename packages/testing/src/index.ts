@@ -46,6 +46,7 @@ export {
 } from "./engine/engine-shapes.ts";
 export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
 export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
+export { checkModel, type ModelCase, modelCaseArbitrary } from "./engine/model.ts";
 export { type CrashState, checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {

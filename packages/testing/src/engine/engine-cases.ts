@@ -31,7 +31,7 @@ export function engineCaseArbitrary(
   const batch = fc.array(engineOperationArbitrary(shape), { minLength: 1, maxLength: maxConcurrent });
   return fc.record({
     shape: fc.constant(shape.name),
-    batches: fc.array(batch, { minLength: 1, maxLength: maxBatches }),
+    batches: fc.array(batch, { minLength: 1, maxLength: maxBatches, size: "max" }),
     cacheBytes: fc.constantFrom(1, 1, 4096, 2 ** 20),
     discard: fc.constantFrom<EngineCase["discard"]>("ignore", "unmap"),
     seed: fc.nat(2 ** 31 - 1),

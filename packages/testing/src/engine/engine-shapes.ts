@@ -46,6 +46,10 @@ export interface EngineShape {
   readonly version: 2 | 3;
   readonly hasBacking: boolean;
   readonly hasDataFile: boolean;
+  /** The external data file is to read as the disk by itself. */
+  readonly isDataFileRaw: boolean;
+  /** A snapshot can be taken: there is none yet, and refcounts are wide enough for one. */
+  readonly canShare: boolean;
   /** Makes the image anew, with content: nothing is shared between two calls. */
   build(): Promise<BuiltShape>;
 }
@@ -153,6 +157,8 @@ function shape(options: ShapeOptions): EngineShape {
     version: image.version ?? 3,
     hasBacking: backingBytes !== undefined,
     hasDataFile: dataFile !== undefined,
+    isDataFileRaw: dataFile === "raw",
+    canShare: dataFile === undefined && !snapshot && (image.refcountBits ?? 16) >= 4,
     build,
   };
 }
