@@ -21,13 +21,14 @@ import { describeImage } from "./engine/describe-image.ts";
 import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
 import type { GuestReader } from "./engine/guest-reader.ts";
-import { writeGuestData } from "./engine/guest-writer.ts";
+import { inPlaceOffset, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { closeImage, type OpenImage, type OpenOptions, openImage } from "./engine/open-image.ts";
 import { createWriteContext, type WriteContext } from "./engine/write-context.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { Qcow2Error } from "./errors.ts";
+import { roundDown, roundUp } from "./format/geometry.ts";
 import { denyReferences } from "./references/references.ts";
 
 export type { OpenOptions } from "./engine/open-image.ts";
@@ -45,6 +46,7 @@ export class Qcow2Image implements WritableDisk {
   readonly #writer: WriteContext | undefined;
   readonly #compressed: CompressedWriter | undefined;
   #begun: Promise<void> | undefined;
+  #hasBegun = false;
   /** Closing flushes what was changed in place, too, although no table waits to be written. */
   #hasUnflushedChanges = false;
   #preallocated: Promise<boolean> | undefined;
@@ -118,7 +120,12 @@ export class Qcow2Image implements WritableDisk {
     assertDiskBytes(request.offset, request.into, this.size);
     this.#assertReadable();
     if (request.into.length === 0) return;
-    await this.#reads.run(() => this.#image.reader.read(request.offset, request.into));
+    const epoch = this.#reads.enter();
+    try {
+      await this.#image.reader.read(request.offset, request.into);
+    } finally {
+      this.#reads.leave(epoch);
+    }
   }
 
   /**
@@ -170,7 +177,24 @@ export class Qcow2Image implements WritableDisk {
   async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     const { offset, from } = request;
     assertDiskBytes(offset, from, this.size);
-    await this.#change(offset, from.length, (writer) => writeGuestData(writer, offset, from));
+    const hostOffset = this.#hostOffsetInPlace(offset, from.length);
+    const writer = this.#writer as WriteContext;
+    const range = hostOffset === undefined ? undefined : writer.ranges.tryEnter(offset, offset + from.length);
+    if (hostOffset === undefined || range === undefined) {
+      await this.#change(offset, from.length, () => writeGuestData(writer, offset, from));
+      return;
+    }
+    const epoch = this.#changes.enter();
+    this.#hasUnflushedChanges = true;
+    try {
+      await writeGuestBytes(writer, hostOffset, from);
+    } finally {
+      // Also for those who flush while this is under way.
+      this.#hasUnflushedChanges = true;
+      writer.ranges.leave(range);
+      if (writer.file.isRefusing) await writer.file.settled();
+      this.#changes.leave(epoch);
+    }
   }
 
   /**
@@ -295,10 +319,16 @@ export class Qcow2Image implements WritableDisk {
     await this.#changes.run(async () => {
       try {
         writer.file.assertSound();
-        await this.#begin(writer);
         const { clusterSize } = this.#image.layout.geometry;
-        const first = Math.floor(offset / clusterSize);
-        await writer.clusters.run(first, Math.ceil((offset + length) / clusterSize), () => work(writer));
+        // Before anything is waited for, so that requests for the same clusters come in the order of their calls.
+        await writer.ranges.run(
+          roundDown(offset, clusterSize),
+          roundUp(offset + length, clusterSize),
+          async () => {
+            if (!this.#hasBegun) await this.#begin(writer);
+            await work(writer);
+          },
+        );
         if (writer.commit.underPressure) await writer.commit.write();
       } finally {
         this.#hasUnflushedChanges = true;
@@ -307,12 +337,24 @@ export class Qcow2Image implements WritableDisk {
     });
   }
 
+  /** Where a write may go as it is, without a look at anything but a resident table; undefined if it may not. */
+  #hostOffsetInPlace(offset: number, length: number): number | undefined {
+    if (!this.#hasBegun || length === 0 || this.#closing !== undefined) return undefined;
+    assertDiskRange(offset, length, this.size);
+    return inPlaceOffset(this.#writer as WriteContext, offset, offset + length);
+  }
+
   /** Before the first change; tried again by the next one if it fails. */
   #begin(writer: WriteContext): Promise<void> {
-    this.#begun ??= beginWriting(writer).catch((error: unknown) => {
-      this.#begun = undefined;
-      throw error;
-    });
+    this.#begun ??= beginWriting(writer).then(
+      () => {
+        this.#hasBegun = true;
+      },
+      (error: unknown) => {
+        this.#begun = undefined;
+        throw error;
+      },
+    );
     return this.#begun;
   }
 

@@ -12,14 +12,29 @@ export class Mutex {
   }
 }
 
-interface HeldRange {
+/** A range that a request holds or waits for. */
+export class HeldRange {
   readonly start: number;
   readonly end: number;
-  readonly released: Promise<void>;
+  #released: Promise<void> | undefined;
+  #onRelease: (() => void) | undefined;
+
+  constructor(start: number, end: number) {
+    this.start = start;
+    this.end = end;
+  }
+
+  /** Made only for those who wait: as a rule nobody does. */
+  get released(): Promise<void> {
+    this.#released ??= new Promise((resolve) => (this.#onRelease = resolve));
+    return this.#released;
+  }
+
+  release(): void {
+    this.#onRelease?.();
+  }
 }
 
-/** Ranges are kept in lists, by the stretches of this length that they touch. */
-const STRETCH = 64;
 /** Ranges that touch more stretches than this are kept in a list of their own. */
 const MAX_STRETCHES = 16;
 
@@ -30,18 +45,38 @@ const MAX_STRETCHES = 16;
 export class RangeLock {
   readonly #narrow = new Map<number, Set<HeldRange>>();
   readonly #wide = new Set<HeldRange>();
+  readonly #stretch: number;
+
+  /** Ranges are kept in lists, by the stretches of `stretch` positions that they touch. */
+  constructor(stretch: number = 64) {
+    this.#stretch = stretch;
+  }
+
+  /**
+   * Holds start .. end (exclusive) at once, until {@link leave} is called; undefined if another request holds a part of
+   * it or waits for one.
+   */
+  tryEnter(start: number, end: number): HeldRange | undefined {
+    const range = new HeldRange(start, end);
+    if (this.#isWide(range) || overlapsAny(this.#wide, range)) return undefined;
+    const last = this.#stretchOf(end - 1);
+    for (let stretch = this.#stretchOf(start); stretch <= last; stretch++) {
+      const held = this.#narrow.get(stretch);
+      if (held !== undefined && overlapsAny(held, range)) return undefined;
+    }
+    for (const held of this.#listsOf(range) as Set<HeldRange>[]) held.add(range);
+    return range;
+  }
 
   /** Runs `task` while it alone holds start .. end (exclusive), after every overlapping range asked for before it. */
   async run<Result>(start: number, end: number, task: () => Promise<Result>): Promise<Result> {
-    let release = (): void => undefined;
-    const range: HeldRange = { start, end, released: new Promise((resolve) => (release = resolve)) };
+    const range = new HeldRange(start, end);
     const before = this.#enter(range);
     try {
       if (before.length > 0) await Promise.all(before);
       return await task();
     } finally {
-      this.#leave(range);
-      release();
+      this.leave(range);
     }
   }
 
@@ -61,10 +96,15 @@ export class RangeLock {
     return [...before];
   }
 
-  #leave(range: HeldRange): void {
+  leave(range: HeldRange): void {
+    this.#remove(range);
+    range.release();
+  }
+
+  #remove(range: HeldRange): void {
     this.#wide.delete(range);
-    if (isWide(range)) return;
-    for (let stretch = stretchOf(range.start); stretch <= stretchOf(range.end - 1); stretch++) {
+    if (this.#isWide(range)) return;
+    for (let stretch = this.#stretchOf(range.start); stretch <= this.#stretchOf(range.end - 1); stretch++) {
       const held = this.#narrow.get(stretch);
       held?.delete(range);
       if (held?.size === 0) this.#narrow.delete(stretch);
@@ -73,9 +113,9 @@ export class RangeLock {
 
   /** The lists of the stretches that a range touches, made where there are none; undefined if it is too wide. */
   #listsOf(range: HeldRange): Set<HeldRange>[] | undefined {
-    if (isWide(range)) return undefined;
+    if (this.#isWide(range)) return undefined;
     const lists: Set<HeldRange>[] = [];
-    for (let stretch = stretchOf(range.start); stretch <= stretchOf(range.end - 1); stretch++) {
+    for (let stretch = this.#stretchOf(range.start); stretch <= this.#stretchOf(range.end - 1); stretch++) {
       let held = this.#narrow.get(stretch);
       if (held === undefined) {
         held = new Set();
@@ -85,17 +125,23 @@ export class RangeLock {
     }
     return lists;
   }
+
+  #stretchOf(position: number): number {
+    return Math.floor(position / this.#stretch);
+  }
+
+  #isWide({ start, end }: HeldRange): boolean {
+    return this.#stretchOf(end - 1) - this.#stretchOf(start) >= MAX_STRETCHES;
+  }
 }
 
-function stretchOf(position: number): number {
-  return Math.floor(position / STRETCH);
+function overlapsAny(held: ReadonlySet<HeldRange>, range: HeldRange): boolean {
+  for (const other of held) if (other.start < range.end && range.start < other.end) return true;
+  return false;
 }
 
-function isWide({ start, end }: HeldRange): boolean {
-  return stretchOf(end - 1) - stretchOf(start) >= MAX_STRETCHES;
-}
-
-interface Epoch {
+/** Work that began at the same time, as far as {@link Epochs.drain} tells. */
+export interface Epoch {
   active: number;
   onIdle: (() => void) | undefined;
 }
@@ -110,14 +156,23 @@ export class Epochs {
 
   /** Runs `work` as part of the current epoch. */
   async run<Result>(work: () => Promise<Result>): Promise<Result> {
-    const epoch = this.#current;
-    epoch.active++;
+    const epoch = this.enter();
     try {
       return await work();
     } finally {
-      epoch.active--;
-      if (epoch.active === 0) epoch.onIdle?.();
+      this.leave(epoch);
     }
+  }
+
+  /** As {@link run}, for whoever cannot spare a promise; {@link leave} has to be called with what it returns. */
+  enter(): Epoch {
+    this.#current.active++;
+    return this.#current;
+  }
+
+  leave(epoch: Epoch): void {
+    epoch.active--;
+    if (epoch.active === 0) epoch.onIdle?.();
   }
 
   /** Begins a new epoch and resolves when everything that ran in earlier ones has ended. */

@@ -68,6 +68,11 @@ export class GuardedFile {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** True once {@link assertSound} throws. */
+  get isRefusing(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Resolves when the image is marked as corrupt, if it has to be. */
   settled(): Promise<void> {
     return this.#marked;

@@ -103,6 +103,28 @@ function planInPlace(context: WriteContext, start: number, end: number): WriteRu
   return runs;
 }
 
+/**
+ * Host offset of guest bytes start .. end, if all of them can be written in place by one write, and the table that says
+ * so is resident. Whoever holds exactly these bytes may do so: entries change only under a lock on whole clusters.
+ */
+export function inPlaceOffset(context: WriteContext, start: number, end: number): number | undefined {
+  const { mapping } = context.image;
+  const { geometry } = mapping;
+  const { clusterSize } = geometry;
+  const slice = residentSlice(mapping, start);
+  if (slice === undefined || end > slice.end) return undefined;
+  const firstCluster = start - (start % clusterSize);
+  let hostOffset: number | undefined;
+  for (let cluster = firstCluster; cluster < end; cluster += clusterSize) {
+    const entry = entryOf(context, slice, cluster);
+    const bits = subclusterBits(geometry, Math.max(start - cluster, 0), Math.min(end - cluster, clusterSize));
+    if (!isInPlace(entry, bits)) return undefined;
+    hostOffset ??= entry.hostOffset;
+    if (entry.hostOffset !== hostOffset + (cluster - firstCluster)) return undefined;
+  }
+  return hostOffset === undefined ? undefined : hostOffset + (start - firstCluster);
+}
+
 /** True if the subclusters `bits` have a host cluster that only the active disk uses, and hold data. */
 function isInPlace(
   entry: ClusterEntry,
@@ -268,9 +290,17 @@ function hostStartOf({ image }: WriteContext, run: WriteRun): number {
 }
 
 /** Writes where guest clusters are; in the data file there is no metadata to be guarded. */
-function writeGuestBytes({ image, file }: WriteContext, offset: number, from: Uint8Array): Promise<void> {
-  if (image.mapping.hasDataFile) return image.dataStorage.write(offset, from);
-  return file.write("guest-data", offset, from);
+export function writeGuestBytes(
+  { image, file }: WriteContext,
+  offset: number,
+  from: Uint8Array,
+): Promise<void> {
+  if (image.mapping.hasDataFile) {
+    file.assertSound();
+    return image.dataStorage.write(offset, from);
+  }
+  file.assertNoOverlap(offset, offset + from.length);
+  return image.storage.write(offset, from);
 }
 
 /** What the guest reads at `offset` now; beyond the end of the disk there are zeroes. */

@@ -12,8 +12,8 @@ export interface WriteContext {
   readonly commit: MetadataCommit;
   /** Held while L2 tables and clusters are allocated; never while guest data is written. */
   readonly allocation: Mutex;
-  /** Guest clusters that a request is changing, by cluster index. */
-  readonly clusters: RangeLock;
+  /** Guest bytes that a request is changing: whole clusters, unless no L2 entry changes. */
+  readonly ranges: RangeLock;
 }
 
 /** `reads` are those that may look at host clusters while they are freed. */
@@ -32,7 +32,7 @@ export function createWriteContext(image: OpenImage, reads: Epochs): WriteContex
     onFreed: (cluster) => allocator.noteFreed(cluster),
   });
   const allocator = new Allocator({ image, file, commit });
-  return { image, file, allocator, commit, allocation: new Mutex(), clusters: new RangeLock() };
+  return { image, file, allocator, commit, allocation: new Mutex(), ranges: new RangeLock(64 * clusterSize) };
 }
 
 /** A freed cluster may have held an L2 table; whatever is put there next must not be taken for it. */
