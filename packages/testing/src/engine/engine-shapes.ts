@@ -106,6 +106,8 @@ interface ShapeOptions extends ImageOptions {
   readonly snapshot?: boolean;
   /** Default true: some clusters of each kind. */
   readonly filled?: boolean;
+  /** Data is written from the start of the disk on until the image file has so many clusters. */
+  readonly fileClusters?: number;
 }
 
 function shape(options: ShapeOptions): EngineShape {
@@ -116,6 +118,7 @@ function shape(options: ShapeOptions): EngineShape {
     dataFile,
     snapshot = false,
     filled = true,
+    fileClusters,
     ...image
   } = options;
   const clusterSize = image.clusterSize ?? 65536;
@@ -146,6 +149,7 @@ function shape(options: ShapeOptions): EngineShape {
       await model.write(0, files.backing.toBytes().subarray(0, size));
     }
     if (filled) await fill(disk, model, { clusterSize, hasDataFile: dataFile !== undefined });
+    if (fileClusters !== undefined) await fillFile(disk, model, files.image, fileClusters * clusterSize);
     await disk.close();
     if (snapshot) await shareWithSnapshot(files.image);
     return { files, model };
@@ -204,6 +208,21 @@ async function fill(
   }
 }
 
+/** Writes a few clusters at a time until the image file has at least `fileBytes`. */
+async function fillFile(
+  disk: Qcow2Image,
+  model: DiskModel,
+  file: MemoryStorage,
+  fileBytes: number,
+): Promise<void> {
+  const length = 4 * disk.info().clusterSize;
+  for (let offset = 0; (await file.size()) < fileBytes; offset += length) {
+    const from = content({ kind: "stamps", seed: 9, offset, length });
+    await disk.write({ offset, from });
+    await model.write(offset, from);
+  }
+}
+
 /** Every shape, small enough that a suite can go through each of its states. */
 export const ENGINE_SHAPES: readonly EngineShape[] = [
   shape({ name: "empty, clusters of 512 bytes", clusterSize: 512, clusters: 300, filled: false }),
@@ -220,6 +239,15 @@ export const ENGINE_SHAPES: readonly EngineShape[] = [
     snapshot: true,
   }),
   shape({ name: "refcounts of 64 bits", clusterSize: 512, refcountBits: 64 }),
+  // 64 refcounts in a block and 64 blocks in a table of one cluster: the next few allocations make the table grow.
+  shape({
+    name: "refcount table about to grow",
+    clusterSize: 512,
+    refcountBits: 64,
+    clusters: 4400,
+    filled: false,
+    fileClusters: 4080,
+  }),
   shape({ name: "subclusters", clusterSize: 16384, extendedL2: true }),
   shape({
     name: "subclusters over a backing file",
