@@ -1,5 +1,5 @@
 /**
- * `npm run mutations -w @qcow2/conformance [-- --only WORDS]`: plants known mistakes in a copy of the built engine, one
+ * `npm run mutations -w @qcow2/conformance [-- --only WORDS,WORDS]`: plants known mistakes in a copy of the built engine, one
  * at a time, and runs the engine's suites on it. Ends with 1 if a mistake goes unnoticed, or the intact engine fails.
  */
 import { parseArgs } from "node:util";
@@ -11,7 +11,8 @@ const { values } = parseArgs({ options: { only: { type: "string", default: "" } 
 process.exitCode = await main(values.only);
 
 async function main(only: string): Promise<number> {
-  const mutations = MUTATIONS.filter(({ name }) => name.includes(only));
+  const words = only.split(",");
+  const mutations = MUTATIONS.filter(({ name }) => words.some((word) => name.includes(word)));
   using bench = new Workbench("mutations");
   using engine = new MutatedEngine(bench.path("engine"));
   const intact = await failingSuite(engine);

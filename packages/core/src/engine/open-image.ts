@@ -17,6 +17,7 @@ import { overlapClasses as classesOf, type MetadataClass, type OverlapCheck } fr
 import { readBitmapDirectory } from "./read-bitmap-directory.ts";
 import { readSnapshotTable, snapshotInfo } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
+import { rebuildRefcounts } from "./repair/rebuild-refcounts.ts";
 import { ResidentTable } from "./resident-table.ts";
 import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
 import { TableCache } from "./table-cache.ts";
@@ -46,6 +47,11 @@ export interface OpenOptions {
    * behind the last cluster in use on closing.
    */
   readonly discard?: "ignore" | "unmap" | undefined;
+  /**
+   * Rebuild the refcounts of a dirty image when it is opened for writing, as QEMU does: somebody who postpones them
+   * ("lazy refcounts") did not close it. Default true; otherwise, and if the image has other damage, it is refused.
+   */
+  readonly repair?: boolean | undefined;
   /** The kinds of metadata that every write to the image file is held against. Default "cached", as in QEMU. */
   readonly overlapCheck?: OverlapCheck | undefined;
 }
@@ -81,7 +87,7 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const metadataOnly = options.metadataOnly ?? false;
   const readOnly =
     options.readOnly === true || storage.readOnly || metadataOnly || options.snapshot !== undefined;
-  const layout = await readImageLayout(storage);
+  const layout = await readLayout(storage, { repairs: !readOnly && (options.repair ?? true) });
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
   const { entries: snapshots, byteLength: snapshotTableBytes } = await readSnapshotTable(
@@ -162,6 +168,18 @@ export async function closeImage(image: OpenImage): Promise<void> {
 /** True if the data file is to stay readable as a raw image on its own. */
 export function isDataFileRaw(layout: ImageLayout): boolean {
   return layout.hasDataFile && (layout.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n;
+}
+
+/** Reads the layout; with `repairs`, a dirty image that is not marked as corrupt is repaired first. */
+async function readLayout(
+  storage: Storage,
+  { repairs }: { readonly repairs: boolean },
+): Promise<ImageLayout> {
+  const layout = await readImageLayout(storage);
+  const state = layout.header.incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
+  if (!repairs || state !== INCOMPATIBLE_DIRTY) return layout;
+  await rebuildRefcounts(storage, layout);
+  return await readImageLayout(storage);
 }
 
 function assertWritable({ header }: ImageLayout): void {

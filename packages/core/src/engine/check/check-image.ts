@@ -41,12 +41,14 @@ export async function checkStorage(storage: Storage, options: CheckOptions = {})
 
 /**
  * Checks an image whose layout has been read, possibly leniently (see `readImageLayout`). What is wrong with the
- * image is counted and reported, not thrown; the counts are those of `qemu-img check`.
+ * image is counted and reported, not thrown; the counts are those of `qemu-img check`. `onWindow` is shown the
+ * references to each part of the file, in order, when all of them are counted.
  * @throws Qcow2Error "io" if the active L1 table or the refcount table cannot be read; the signal's reason
  */
 export async function checkImage(
   input: { readonly storage: Storage; readonly layout: ImageLayout },
   options: CheckOptions = {},
+  onWindow?: (window: ReferenceWindow) => Promise<void>,
 ): Promise<CheckResult> {
   const { storage, layout } = input;
   options.signal?.throwIfAborted();
@@ -105,6 +107,7 @@ export async function checkImage(
     const first = pass * capacity;
     context.window.moveTo(first, Math.min(first + capacity, clusterCount + 1));
     await countReferences(context);
+    await onWindow?.(context.window);
     highest = Math.max(highest, await compareRefcounts(context, clusterCount));
   }
   options.onProgress?.(1);

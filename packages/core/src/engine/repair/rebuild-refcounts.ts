@@ -1,0 +1,173 @@
+/**
+ * Rebuilds the refcounts of an image whose own cannot be trusted (specification: "Host cluster management"). A new table
+ * and new blocks are written behind the end of the file and held against the image by a check; only then does the header
+ * switch to them, in one write of one sector. A power cut before that leaves the image as it was.
+ */
+import { assert, Qcow2Error } from "../../errors.ts";
+import { INCOMPATIBLE_DIRTY } from "../../format/feature-bits.ts";
+import { HEADER_INCOMPATIBLE_FEATURES_AT, HEADER_REFCOUNT_TABLE_AT } from "../../format/header.ts";
+import {
+  REFCOUNT_TABLE_ENTRY_BYTES,
+  type RefcountCodec,
+  refcountCodec,
+  setRefcountTableEntry,
+} from "../../format/refcount-entry.ts";
+import { viewOf, writeUint64 } from "../../format/uint64.ts";
+import { MAX_REFCOUNT_TABLE_BYTES } from "../../limits.ts";
+import { readExactly } from "../../storage/read-exactly.ts";
+import type { Storage } from "../../storage/storage.ts";
+import { checkImage } from "../check/check-image.ts";
+import type { CheckOptions } from "../check-result.ts";
+import type { ImageLayout, TableLocation } from "../image-layout.ts";
+
+/** The header's bytes from the refcount table's offset to the end of the incompatible features. */
+const SWITCHED_BYTES: number = HEADER_INCOMPATIBLE_FEATURES_AT + 8 - HEADER_REFCOUNT_TABLE_AT;
+
+/**
+ * Gives the image refcounts that say what its tables say, and clears its dirty bit. Nothing of it is changed if it has
+ * other damage than wrong refcounts.
+ * @throws Qcow2Error "needs-repair" if there is other damage, "limit-exceeded", "io"; the signal's reason
+ */
+export async function rebuildRefcounts(
+  storage: Storage,
+  layout: ImageLayout,
+  options: Pick<CheckOptions, "signal" | "memoryBytes"> = {},
+): Promise<void> {
+  const originalSize = await storage.size();
+  try {
+    const refcountTable = await writeNewRefcounts(storage, layout, options);
+    await storage.flush();
+    await assertSound(storage, { ...layout, refcountTable }, options);
+    await switchTo(storage, refcountTable, layout.geometry.clusterSize);
+  } catch (error) {
+    // What was written behind the end is of no use to anybody; the image itself is untouched.
+    await storage.truncate(originalSize).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Counts all references and writes blocks and a table that say so; returns where the table is. */
+async function writeNewRefcounts(
+  storage: Storage,
+  layout: ImageLayout,
+  options: Pick<CheckOptions, "signal" | "memoryBytes">,
+): Promise<TableLocation> {
+  const { clusterSize } = layout.geometry;
+  // One cluster is left out: compressed data may reach into the one after the last.
+  const firstNew = Math.ceil((await storage.size()) / clusterSize) + 1;
+  const writer = new RefcountWriter(storage, layout, firstNew);
+  // Without a refcount table, a check counts references to everything but the old refcounts.
+  const withoutRefcounts = { ...layout, refcountTable: { offset: 0, length: 0 } };
+  await checkImage({ storage, layout: withoutRefcounts }, options, async ({ first, end, counts }) => {
+    for (let cluster = first; cluster < Math.min(end, firstNew); cluster++) {
+      const count = counts[cluster - first] as number;
+      if (count > 0) await writer.set(cluster, count);
+    }
+  });
+  return await writer.finish();
+}
+
+/** Writes refcounts in the order of their clusters. */
+class RefcountWriter {
+  readonly #storage: Storage;
+  readonly #clusterSize: number;
+  readonly #refcountsPerBlock: number;
+  readonly #codec: RefcountCodec;
+  readonly #firstNew: number;
+  /** Indexes of the blocks, in the order in which they are written from the first new cluster on. */
+  readonly #blocks: number[] = [];
+  #block: Uint8Array;
+
+  constructor(storage: Storage, { geometry }: ImageLayout, firstNew: number) {
+    this.#storage = storage;
+    this.#clusterSize = geometry.clusterSize;
+    this.#refcountsPerBlock = geometry.refcountsPerBlock;
+    this.#codec = refcountCodec(Math.log2(geometry.refcountBits));
+    this.#firstNew = firstNew;
+    this.#block = new Uint8Array(geometry.clusterSize);
+  }
+
+  async set(cluster: number, count: number): Promise<void> {
+    const index = Math.floor(cluster / this.#refcountsPerBlock);
+    const current = this.#blocks[this.#blocks.length - 1];
+    if (current !== index) {
+      assert(current === undefined || current < index, "refcounts come in the order of their clusters");
+      await this.#writeBlock();
+      this.#blocks.push(index);
+      this.#block.fill(0);
+    }
+    this.#codec.set(viewOf(this.#block), cluster % this.#refcountsPerBlock, count);
+  }
+
+  /** Counts the new blocks and the new table themselves, and writes the table. */
+  async finish(): Promise<TableLocation> {
+    const { blocks, tableClusters } = this.#plan();
+    const end = this.#firstNew + blocks + tableClusters;
+    for (let cluster = this.#firstNew; cluster < end; cluster++) await this.set(cluster, 1);
+    await this.#writeBlock();
+    assert(this.#blocks.length === blocks, "as many refcount blocks as planned");
+    const table = new Uint8Array(tableClusters * this.#clusterSize);
+    for (const [written, index] of this.#blocks.entries()) {
+      setRefcountTableEntry(viewOf(table), index, (this.#firstNew + written) * this.#clusterSize);
+    }
+    const offset = (this.#firstNew + blocks) * this.#clusterSize;
+    await this.#storage.write(offset, table);
+    return { offset, length: table.length };
+  }
+
+  /** How many blocks and table clusters there will be, those that count the new ones included. */
+  #plan(): { readonly blocks: number; readonly tableClusters: number } {
+    const lastIndex = this.#blocks[this.#blocks.length - 1] ?? -1;
+    let total = 1;
+    for (;;) {
+      const firstIndex = Math.max(lastIndex + 1, Math.floor(this.#firstNew / this.#refcountsPerBlock));
+      const endIndex = Math.floor((this.#firstNew + total - 1) / this.#refcountsPerBlock) + 1;
+      const blocks = this.#blocks.length + Math.max(0, endIndex - firstIndex);
+      const entries = Math.max(lastIndex + 1, endIndex);
+      const tableClusters = Math.ceil((entries * REFCOUNT_TABLE_ENTRY_BYTES) / this.#clusterSize);
+      if (tableClusters * this.#clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+        throw new Qcow2Error("limit-exceeded", "The image is too large for a new refcount table", {
+          what: "refcount table bytes",
+          found: tableClusters * this.#clusterSize,
+          maximum: MAX_REFCOUNT_TABLE_BYTES,
+        });
+      }
+      if (blocks + tableClusters <= total) return { blocks, tableClusters };
+      total = blocks + tableClusters;
+    }
+  }
+
+  async #writeBlock(): Promise<void> {
+    if (this.#blocks.length === 0) return;
+    const cluster = this.#firstNew + this.#blocks.length - 1;
+    await this.#storage.write(cluster * this.#clusterSize, this.#block);
+  }
+}
+
+/** With its new refcounts, the image has to be without any finding. */
+async function assertSound(
+  storage: Storage,
+  layout: ImageLayout,
+  options: Pick<CheckOptions, "signal" | "memoryBytes">,
+): Promise<void> {
+  const { corruptions, leaks, checkErrors } = await checkImage({ storage, layout }, options);
+  if (corruptions + leaks + checkErrors === 0) return;
+  throw new Qcow2Error(
+    "needs-repair",
+    "Image is dirty, and has damage that new refcounts do not mend; it was left as it is",
+    { state: "dirty" },
+  );
+}
+
+/** Points the header at the new table and clears the dirty bit, both in one sector. */
+async function switchTo(storage: Storage, table: TableLocation, clusterSize: number): Promise<void> {
+  const bytes = new Uint8Array(SWITCHED_BYTES);
+  const featuresAt = HEADER_INCOMPATIBLE_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
+  await readExactly(storage, HEADER_REFCOUNT_TABLE_AT, bytes, "Header");
+  const view = viewOf(bytes);
+  writeUint64(view, 0, table.offset);
+  view.setUint32(8, table.length / clusterSize);
+  view.setBigUint64(featuresAt, view.getBigUint64(featuresAt) & ~INCOMPATIBLE_DIRTY);
+  await storage.write(HEADER_REFCOUNT_TABLE_AT, bytes);
+  await storage.flush();
+}
