@@ -54,6 +54,7 @@ export class MutatedEngine implements Disposable {
     return runTool([process.execPath, vitest], ["run", ...options, `test/${suite}.test.ts`], {
       cwd: this.#folder,
       timeoutMs: SUITE_TIMEOUT_MS,
+      env: { QCOW2_NO_SHRINKING: "1" },
     });
   }
 

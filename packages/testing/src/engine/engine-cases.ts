@@ -38,6 +38,9 @@ export function engineCaseArbitrary(
   });
 }
 
+/** Environment variable for those who only want to know whether a case fails: the smallest one is not looked for. */
+const NO_SHRINKING = "QCOW2_NO_SHRINKING";
+
 export interface RunCasesOptions<Drawn> {
   readonly shapes: readonly EngineShape[];
   readonly seed: number;
@@ -58,6 +61,7 @@ export async function runCases<Drawn>(options: RunCasesOptions<Drawn>): Promise<
     const result = await fc.check(fc.asyncProperty(options.arbitrary(shape), options.check), {
       seed: options.seed + index,
       numRuns: options.runs,
+      endOnFailure: process.env[NO_SHRINKING] !== undefined,
       ...(left !== undefined && { interruptAfterTimeLimit: left }),
     });
     if (result.failed) throw caseFailure(shape, result);

@@ -12,6 +12,8 @@ import { type EngineShape, openShape, shapeNamed } from "./engine-shapes.ts";
 import { expectEnd, expectNoCorruption, readAll } from "./sound-image.ts";
 
 const SECTOR = 512;
+/** How often the scheduler has to come back to a read before it happens. */
+const TURNS_OF_A_READ = [0, 0, 0, 0, 60];
 
 export interface InterleavedCase {
   readonly drawn: EngineCase;
@@ -28,10 +30,12 @@ export function interleavedCaseArbitrary(shape: EngineShape): fc.Arbitrary<Inter
 /** Every operation begins, and its completion is seen, when the scheduler says so. */
 class ScheduledStorage extends WrappedStorage {
   readonly #scheduler: fc.Scheduler;
+  readonly #random: Random;
 
-  constructor(inner: Storage, scheduler: fc.Scheduler) {
+  constructor(inner: Storage, scheduler: fc.Scheduler, random: Random) {
     super(inner);
     this.#scheduler = scheduler;
+    this.#random = random;
   }
 
   protected override async before({ kind, offset, length }: StorageOperation): Promise<void> {
@@ -44,6 +48,10 @@ class ScheduledStorage extends WrappedStorage {
   }
 
   override async read(offset: number, into: Uint8Array): Promise<number> {
+    // Some take so long that whole batches come and go: what they read must not be used for something else meanwhile.
+    for (let turns = this.#random.pick(TURNS_OF_A_READ); turns > 0; turns--) {
+      await this.#scheduler.schedule(Promise.resolve(), `read ${offset} takes its time`);
+    }
     const bytesRead = await super.read(offset, into);
     await this.#scheduler.schedule(Promise.resolve(), `read ${offset} completes`);
     return bytesRead;
@@ -59,7 +67,7 @@ export async function checkInterleaving({ drawn, scheduler }: InterleavedCase): 
   const opening = openShape(files, {
     cacheBytes,
     discard,
-    wrap: (storage) => new ScheduledStorage(storage, scheduler),
+    wrap: (storage) => new ScheduledStorage(storage, scheduler, random),
   });
   const image = await expectEnd("opening", scheduler.waitFor(opening));
   // Every state of the disk so far; reads may go on while later batches run.
