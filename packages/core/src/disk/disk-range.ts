@@ -24,10 +24,16 @@ export function assertDiskRange(offset: number, length: number, size: number): v
  * @throws TypeError, and what {@link assertDiskRange} throws
  */
 export function assertDiskBytes(offset: number, bytes: Uint8Array, size: number): void {
-  if (!(bytes instanceof Uint8Array)) {
-    throw new TypeError(`the bytes of a request must be a Uint8Array, not ${describe(bytes)}`);
-  }
+  assertBytes(bytes);
   assertDiskRange(offset, bytes.length, size);
+}
+
+/** Checks that `bytes` is a Uint8Array. @throws TypeError */
+export function assertBytes(bytes: unknown): asserts bytes is Uint8Array {
+  // Not instanceof: it may come from another realm, such as a worker's or a test runner's.
+  if (!ArrayBuffer.isView(bytes) || (bytes as Uint8Array)[Symbol.toStringTag] !== "Uint8Array") {
+    throw new TypeError(`a disk takes a Uint8Array, not ${describe(bytes)}`);
+  }
 }
 
 function describe(value: unknown): string {

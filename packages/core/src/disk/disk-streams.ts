@@ -1,7 +1,7 @@
 /** Web streams over any disk; `await source.readable().pipeTo(target.writable())` copies one with bounded memory. */
 import { Qcow2Error } from "../errors.ts";
 import type { Disk, DiskReadableOptions, DiskWritableOptions, WritableDisk } from "./disk.ts";
-import { assertDiskRange } from "./disk-range.ts";
+import { assertBytes, assertDiskRange } from "./disk-range.ts";
 import { isZero } from "./is-zero.ts";
 
 /**
@@ -210,15 +210,4 @@ function nextRun(
   const isData = !isZero(piece.subarray(start, end));
   while (end < piece.length && isZero(piece.subarray(end, unitEnd(end))) !== isData) end = unitEnd(end);
   return { end, isData };
-}
-
-function assertBytes(chunk: unknown): asserts chunk is Uint8Array {
-  // Not instanceof: a chunk may come from another realm, such as a worker's or a test runner's.
-  if (!ArrayBuffer.isView(chunk) || (chunk as Uint8Array)[Symbol.toStringTag] !== "Uint8Array") {
-    throw new TypeError(`A disk's stream takes Uint8Array chunks, not ${describe(chunk)}`);
-  }
-}
-
-function describe(value: unknown): string {
-  return typeof value === "object" && value !== null ? (value.constructor?.name ?? "object") : typeof value;
 }

@@ -9,6 +9,8 @@ import type { WriteContext } from "./write-context.ts";
 
 /** Zeroes are written as data in pieces of this size. */
 const ZERO_PIECE_BYTES: number = 1 << 20;
+/** Extents resolved at a time; bounds the memory of zeroing any range. */
+const EXTENTS_AT_A_TIME = 4096;
 
 /**
  * Zeroes start .. end. Whole subclusters are marked in the L2 tables; the ends, and everything in version 2 images,
@@ -134,16 +136,27 @@ async function writeZeroData(
   signal?: AbortSignal | undefined,
 ): Promise<void> {
   const { reader, backing } = context.image;
-  if (start >= end) return;
-  for (const extent of await reader.resolve(start, end)) {
-    const readsAsZeroes =
-      extent.kind === "zero" || (extent.kind === "unallocated" && extent.offset >= (backing?.size ?? 0));
-    if (readsAsZeroes) continue;
-    const zeroes = new Uint8Array(Math.min(extent.length, ZERO_PIECE_BYTES));
-    const extentEnd = extent.offset + extent.length;
-    for (let at = extent.offset; at < extentEnd; at += zeroes.length) {
-      signal?.throwIfAborted();
-      await writeGuestData(context, at, zeroes.subarray(0, Math.min(zeroes.length, extentEnd - at)));
+  for (let done = start; done < end; ) {
+    const extents = await reader.resolve(done, end, EXTENTS_AT_A_TIME);
+    for (const extent of extents) {
+      done = extent.offset + extent.length;
+      const readsAsZeroes =
+        extent.kind === "zero" || (extent.kind === "unallocated" && extent.offset >= (backing?.size ?? 0));
+      if (!readsAsZeroes) await writeZeroExtent(context, extent, signal);
     }
+    if (context.commit.underPressure) await context.commit.write();
+  }
+}
+
+async function writeZeroExtent(
+  context: WriteContext,
+  extent: { readonly offset: number; readonly length: number },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const zeroes = new Uint8Array(Math.min(extent.length, ZERO_PIECE_BYTES));
+  const end = extent.offset + extent.length;
+  for (let at = extent.offset; at < end; at += zeroes.length) {
+    signal?.throwIfAborted();
+    await writeGuestData(context, at, zeroes.subarray(0, Math.min(zeroes.length, end - at)));
   }
 }

@@ -68,28 +68,31 @@ describe.each(Object.entries(DAMAGES))("%s", (_name, damage) => {
   });
 });
 
-it("can be cut off anywhere, and is done by the next who opens the image", async () => {
-  const shape = ENGINE_SHAPES.find(({ name }) => name === "shared with a snapshot, clusters of 512 bytes")!;
-  let isCutOff = true;
-  for (let failAt = 1; isCutOff; failAt++) {
-    const { files, model } = await shape.build();
-    await DAMAGES["refcounts that are all zero"]!(files.image);
-    await setDirty(files.image);
-    const storage = new FaultyStorage(new KeptStorage(files.image), {
-      failAt,
-      kinds: ["write", "flush", "truncate"],
-      repeat: "from-then-on",
-    });
-    isCutOff = await Qcow2Image.open({ storage }).then(
-      () => false,
-      () => true,
-    );
-    const image = await openShape(files);
-    await expectSameContent(image, model);
-    await image.close();
-    await expectRepaired(files);
-  }
-});
+it.each(["once", "from-then-on"] as const)(
+  "can fail anywhere (%s), and is done by the next who opens the image",
+  async (repeat) => {
+    const shape = ENGINE_SHAPES.find(({ name }) => name === "shared with a snapshot, clusters of 512 bytes")!;
+    let isCutOff = true;
+    for (let failAt = 1; isCutOff; failAt++) {
+      const { files, model } = await shape.build();
+      await DAMAGES["refcounts that are all zero"]!(files.image);
+      await setDirty(files.image);
+      const storage = new FaultyStorage(new KeptStorage(files.image), {
+        failAt,
+        kinds: ["write", "flush", "truncate"],
+        repeat,
+      });
+      isCutOff = await Qcow2Image.open({ storage }).then(
+        () => false,
+        () => true,
+      );
+      const image = await openShape(files);
+      await expectSameContent(image, model);
+      await image.close();
+      await expectRepaired(files);
+    }
+  },
+);
 
 it("leaves an image with other damage, or one that is not to be repaired, as it is", async () => {
   const shape = ENGINE_SHAPES.find(({ name }) => name === "clusters of 4 KiB")!;

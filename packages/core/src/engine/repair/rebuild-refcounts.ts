@@ -34,16 +34,18 @@ export async function rebuildRefcounts(
   options: Pick<CheckOptions, "signal" | "memoryBytes"> = {},
 ): Promise<void> {
   const originalSize = await storage.size();
+  let refcountTable: TableLocation;
   try {
-    const refcountTable = await writeNewRefcounts(storage, layout, options);
+    refcountTable = await writeNewRefcounts(storage, layout, options);
     await storage.flush();
     await assertSound(storage, { ...layout, refcountTable }, options);
-    await switchTo(storage, refcountTable, layout.geometry.clusterSize);
   } catch (error) {
     // What was written behind the end is of no use to anybody; the image itself is untouched.
     await storage.truncate(originalSize).catch(() => undefined);
     throw error;
   }
+  // Whatever fails from here on, the header may point at the new table: it has to stay.
+  await switchTo(storage, refcountTable, layout.geometry.clusterSize);
 }
 
 /** Counts all references and writes blocks and a table that say so; returns where the table is. */
