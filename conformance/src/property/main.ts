@@ -1,12 +1,13 @@
 /**
  * `npm run property -w @qcow2/conformance -- [--seed N] [--minutes M] [--property NAME]`: draws cases for as long as
  * asked: of the properties that hold images against QEMU, and of the engine's own suites. Ends with 1 at the first
- * failure; a case against QEMU is saved under conformance/cases.
+ * failure, which is saved under conformance/cases and replayed by the tests from then on.
  */
 import { parseArgs } from "node:util";
+import { EngineCaseFailure } from "@qcow2/testing";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { missingFor } from "../requirement.ts";
-import { ENGINE_SUITES } from "./engine-suites.ts";
+import { ENGINE_SUITES, saveEngineCase } from "./engine-suites.ts";
 import { closeCodecs, PROPERTIES } from "./properties.ts";
 import { runProperty } from "./run-property.ts";
 
@@ -65,6 +66,7 @@ async function runInTurn(runners: readonly Runner[], firstSeed: number, end: num
         console.log(`${name}: seed ${seed}: ${counts.join(", ")} passed`);
       } catch (error) {
         console.error(`${name}: seed ${seed}: ${(error as Error).message}`);
+        if (error instanceof EngineCaseFailure) console.error(`saved as ${saveEngineCase(name, error)}`);
         return 1;
       }
     }

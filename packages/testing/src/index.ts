@@ -21,6 +21,7 @@ export {
 export { engineOperationArbitrary } from "./engine/engine-arbitraries.ts";
 export {
   type EngineCase,
+  EngineCaseFailure,
   type EngineCaseOptions,
   engineCaseArbitrary,
   type RunCasesOptions,

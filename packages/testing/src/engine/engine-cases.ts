@@ -70,10 +70,21 @@ export async function runCases<Drawn>(options: RunCasesOptions<Drawn>): Promise<
   return passed;
 }
 
-function caseFailure<Drawn>(shape: EngineShape, result: fc.RunDetails<[Drawn]>): Error {
+/** A case failed; {@link replay} finds it again. */
+export class EngineCaseFailure extends Error {
+  readonly replay: { readonly shape: string; readonly seed: number; readonly runs: number };
+
+  constructor(message: string, replay: EngineCaseFailure["replay"], cause: Error | undefined) {
+    super(message, { cause });
+    this.replay = replay;
+  }
+}
+
+function caseFailure<Drawn>(shape: EngineShape, result: fc.RunDetails<[Drawn]>): EngineCaseFailure {
   const [smallest] = result.counterexample ?? [];
   const cause = result.errorInstance instanceof Error ? result.errorInstance : undefined;
   const message = cause?.message ?? fc.defaultReportMessage(result);
-  const replay = `seed ${result.seed}, path "${result.counterexamplePath}": ${fc.stringify(smallest)}`;
-  return new Error(`'${shape.name}': ${message}\nThe smallest case, ${replay}`, { cause });
+  const found = `seed ${result.seed}, path "${result.counterexamplePath}": ${fc.stringify(smallest)}`;
+  const replay = { shape: shape.name, seed: result.seed, runs: result.numRuns };
+  return new EngineCaseFailure(`'${shape.name}': ${message}\nThe smallest case, ${found}`, replay, cause);
 }
