@@ -74,13 +74,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the tail of a copy-on-write dropped",
     file: "engine/guest-writer.js",
-    find: "readEdge(image, run.end, joined.subarray(headBytes + data.length)),",
+    find: "readEdge(context, run.end, joined.subarray(headBytes + data.length)),",
     replace: "",
   },
   {
     name: "the head of a copy-on-write dropped",
     file: "engine/guest-writer.js",
-    find: "readEdge(image, run.copyStart, joined.subarray(0, headBytes)),",
+    find: "readEdge(context, run.copyStart, joined.subarray(0, headBytes)),",
     replace: "",
   },
   {

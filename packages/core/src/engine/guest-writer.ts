@@ -258,7 +258,6 @@ function copyRange(
 
 /** Writes a run's data, with its edges copied from what the guest reads there now. */
 async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
-  const { image } = context;
   const hostStart = hostStartOf(context, run);
   const headBytes = run.start - run.copyStart;
   const tailBytes = run.copyEnd - run.end;
@@ -270,15 +269,15 @@ async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array):
     const joined = new Uint8Array(run.copyEnd - run.copyStart);
     joined.set(data, headBytes);
     await Promise.all([
-      readEdge(image, run.copyStart, joined.subarray(0, headBytes)),
-      readEdge(image, run.end, joined.subarray(headBytes + data.length)),
+      readEdge(context, run.copyStart, joined.subarray(0, headBytes)),
+      readEdge(context, run.end, joined.subarray(headBytes + data.length)),
     ]);
     await writeGuestBytes(context, hostStart, joined);
     return;
   }
   const head = new Uint8Array(headBytes);
   const tail = new Uint8Array(tailBytes);
-  await Promise.all([readEdge(image, run.copyStart, head), readEdge(image, run.end, tail)]);
+  await Promise.all([readEdge(context, run.copyStart, head), readEdge(context, run.end, tail)]);
   if (headBytes > 0) await writeGuestBytes(context, hostStart, head);
   await writeGuestBytes(context, hostStart + headBytes, data);
   if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);
@@ -304,9 +303,9 @@ export function writeGuestBytes(
 }
 
 /** What the guest reads at `offset` now; beyond the end of the disk there are zeroes. */
-async function readEdge(image: WriteContext["image"], offset: number, into: Uint8Array): Promise<void> {
+async function readEdge({ image, reads }: WriteContext, offset: number, into: Uint8Array): Promise<void> {
   const length = Math.max(0, Math.min(into.length, image.size - offset));
-  if (length > 0) await image.reader.read(offset, into.subarray(0, length));
+  if (length > 0) await reads.run(() => image.reader.read(offset, into.subarray(0, length)));
 }
 
 /** Points the L2 entries at what was written and gives up what they pointed at before. One synchronous step. */

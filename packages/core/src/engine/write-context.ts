@@ -14,9 +14,10 @@ export interface WriteContext {
   readonly allocation: Mutex;
   /** Guest bytes that a request is changing: whole clusters, unless no L2 entry changes. */
   readonly ranges: RangeLock;
+  /** Whatever looks at host clusters that might be freed meanwhile; nothing is freed under it. */
+  readonly reads: Epochs;
 }
 
-/** `reads` are those that may look at host clusters while they are freed. */
 export function createWriteContext(image: OpenImage, reads: Epochs): WriteContext {
   const { clusterSize } = image.layout.geometry;
   const file = new GuardedFile(image);
@@ -32,7 +33,15 @@ export function createWriteContext(image: OpenImage, reads: Epochs): WriteContex
     onFreed: (cluster) => allocator.noteFreed(cluster),
   });
   const allocator = new Allocator({ image, file, commit });
-  return { image, file, allocator, commit, allocation: new Mutex(), ranges: new RangeLock(64 * clusterSize) };
+  return {
+    image,
+    file,
+    allocator,
+    commit,
+    reads,
+    allocation: new Mutex(),
+    ranges: new RangeLock(64 * clusterSize),
+  };
 }
 
 /** A freed cluster may have held an L2 table; whatever is put there next must not be taken for it. */

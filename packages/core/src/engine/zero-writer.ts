@@ -69,7 +69,8 @@ async function zeroSubclusters(
 ): Promise<void> {
   if (piece.partial) {
     // A compressed cluster has no subclusters: what is left of it has to be written anew.
-    const [extent] = await context.image.reader.resolve(piece.start, piece.end);
+    const { reads, image } = context;
+    const [extent] = await reads.run(() => image.reader.resolve(piece.start, piece.end));
     if (extent?.kind === "compressed") {
       await writeZeroData(context, piece.start, piece.end);
       return;
@@ -137,7 +138,8 @@ async function writeZeroData(
 ): Promise<void> {
   const { reader, backing } = context.image;
   for (let done = start; done < end; ) {
-    const extents = await reader.resolve(done, end, EXTENTS_AT_A_TIME);
+    const from = done;
+    const extents = await context.reads.run(() => reader.resolve(from, end, EXTENTS_AT_A_TIME));
     for (const extent of extents) {
       done = extent.offset + extent.length;
       const readsAsZeroes =
