@@ -76,7 +76,7 @@ const CASES: readonly CreateCase[] = [
 
 /** The text differs ({@link LEDGER} 1). */
 const inOurWords = (drawn: CreateCase): CreateCase => ({ ...drawn, ledger: [1] });
-/** The options are refused before "Formatting ..." is printed, and the text differs (2, 1). */
+/** The options are refused before "Formatting ..." is printed (2). */
 const early = (options: string): CreateCase => ({ ...option(options), ledger: [2] });
 
 const REFUSED: readonly CreateCase[] = [
