@@ -239,6 +239,14 @@ export const ENGINE_SHAPES: readonly EngineShape[] = [
     snapshot: true,
   }),
   shape({ name: "refcounts of 64 bits", clusterSize: 512, refcountBits: 64 }),
+  shape({
+    name: "refcount block about to be added",
+    clusterSize: 512,
+    refcountBits: 64,
+    clusters: 300,
+    filled: false,
+    fileClusters: 58,
+  }),
   // 64 refcounts in a block and 64 blocks in a table of one cluster: the next few allocations make the table grow.
   shape({
     name: "refcount table about to grow",
