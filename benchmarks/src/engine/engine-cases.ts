@@ -9,7 +9,7 @@ const DEPTHS = [1, 16] as const;
 
 /** The control first: what it differs from 1 is what the method cannot tell. */
 export const ENGINE_CASES: readonly EngineCase[] = [
-  ...casesOf("control", REQUESTS).filter(({ order }) => order === "random"),
+  ...casesOf("control", REQUESTS),
   ...casesOf("allocated", REQUESTS),
   ...casesOf("fresh", ["write"]),
   ...casesOf("overlay", ["read"]),

@@ -12,27 +12,13 @@ export class Mutex {
   }
 }
 
-/** A range that a request holds or waits for. */
-export class HeldRange {
+/** A range that a request holds or waits for. One is made for every write: no more than plain fields. */
+export interface HeldRange {
   readonly start: number;
   readonly end: number;
-  #released: Promise<void> | undefined;
-  #onRelease: (() => void) | undefined;
-
-  constructor(start: number, end: number) {
-    this.start = start;
-    this.end = end;
-  }
-
   /** Made only for those who wait: as a rule nobody does. */
-  get released(): Promise<void> {
-    this.#released ??= new Promise((resolve) => (this.#onRelease = resolve));
-    return this.#released;
-  }
-
-  release(): void {
-    this.#onRelease?.();
-  }
+  released: Promise<void> | undefined;
+  onRelease: (() => void) | undefined;
 }
 
 /** Ranges that touch more stretches than this are kept in a list of their own. */
@@ -43,7 +29,8 @@ const MAX_STRETCHES = 16;
  * on the requests nearby, not on all that are under way.
  */
 export class RangeLock {
-  readonly #narrow = new Map<number, Set<HeldRange>>();
+  /** By stretch; arrays, because as a rule they are short and looked through far more often than changed. */
+  readonly #narrow = new Map<number, HeldRange[]>();
   readonly #wide = new Set<HeldRange>();
   readonly #stretch: number;
 
@@ -57,20 +44,22 @@ export class RangeLock {
    * it or waits for one.
    */
   tryEnter(start: number, end: number): HeldRange | undefined {
-    const range = new HeldRange(start, end);
-    if (this.#isWide(range) || overlapsAny(this.#wide, range)) return undefined;
+    const first = this.#stretchOf(start);
     const last = this.#stretchOf(end - 1);
-    for (let stretch = this.#stretchOf(start); stretch <= last; stretch++) {
+    if (last - first >= MAX_STRETCHES) return undefined;
+    for (const wide of this.#wide) if (overlaps(wide, start, end)) return undefined;
+    for (let stretch = first; stretch <= last; stretch++) {
       const held = this.#narrow.get(stretch);
-      if (held !== undefined && overlapsAny(held, range)) return undefined;
+      if (held !== undefined && overlapsAny(held, start, end)) return undefined;
     }
-    for (const held of this.#listsOf(range) as Set<HeldRange>[]) held.add(range);
+    const range: HeldRange = { start, end, released: undefined, onRelease: undefined };
+    for (let stretch = first; stretch <= last; stretch++) this.#listOf(stretch).push(range);
     return range;
   }
 
   /** Runs `task` while it alone holds start .. end (exclusive), after every overlapping range asked for before it. */
   async run<Result>(start: number, end: number, task: () => Promise<Result>): Promise<Result> {
-    const range = new HeldRange(start, end);
+    const range: HeldRange = { start, end, released: undefined, onRelease: undefined };
     const before = this.#enter(range);
     try {
       if (before.length > 0) await Promise.all(before);
@@ -80,50 +69,61 @@ export class RangeLock {
     }
   }
 
+  /** Gives up what {@link tryEnter} returned. */
+  leave(range: HeldRange): void {
+    if (this.#isWide(range)) {
+      this.#wide.delete(range);
+    } else {
+      const last = this.#stretchOf(range.end - 1);
+      for (let stretch = this.#stretchOf(range.start); stretch <= last; stretch++) {
+        const held = this.#narrow.get(stretch);
+        if (held === undefined) continue;
+        remove(held, range);
+        if (held.length === 0) this.#narrow.delete(stretch);
+      }
+    }
+    range.onRelease?.();
+  }
+
   /** Adds the range; returns what it has to wait for. */
   #enter(range: HeldRange): Promise<void>[] {
     const before = new Set<Promise<void>>();
-    const lists = this.#listsOf(range);
-    for (const held of [this.#wide, ...(lists ?? this.#narrow.values())]) {
-      for (const earlier of held) {
-        if (earlier.start >= range.end || range.start >= earlier.end) continue;
-        before.add(earlier.released);
-        // Whoever comes later and touches `earlier` touches this range, too, which is released after it.
-        if (range.start <= earlier.start && earlier.end <= range.end) held.delete(earlier);
-      }
+    const isWide = this.#isWide(range);
+    for (const earlier of this.#wide) {
+      if (!overlaps(earlier, range.start, range.end)) continue;
+      before.add(releaseOf(earlier));
+      if (isWithin(earlier, range)) this.#wide.delete(earlier);
     }
-    for (const held of lists ?? [this.#wide]) held.add(range);
+    const lists = isWide ? this.#narrow.values() : this.#listsOf(range);
+    for (const held of lists) {
+      let kept = 0;
+      for (const earlier of held) {
+        const isBefore = overlaps(earlier, range.start, range.end);
+        if (isBefore) before.add(releaseOf(earlier));
+        // Whoever comes later and touches `earlier` touches this range, too, which is released after it.
+        if (!isBefore || !isWithin(earlier, range)) held[kept++] = earlier;
+      }
+      held.length = kept;
+      if (!isWide) held.push(range);
+    }
+    if (isWide) this.#wide.add(range);
     return [...before];
   }
 
-  leave(range: HeldRange): void {
-    this.#remove(range);
-    range.release();
+  /** The lists of the stretches that a range touches, made where there are none. */
+  #listsOf(range: HeldRange): HeldRange[][] {
+    const first = this.#stretchOf(range.start);
+    const count = this.#stretchOf(range.end - 1) - first + 1;
+    return Array.from({ length: count }, (_, index) => this.#listOf(first + index));
   }
 
-  #remove(range: HeldRange): void {
-    this.#wide.delete(range);
-    if (this.#isWide(range)) return;
-    for (let stretch = this.#stretchOf(range.start); stretch <= this.#stretchOf(range.end - 1); stretch++) {
-      const held = this.#narrow.get(stretch);
-      held?.delete(range);
-      if (held?.size === 0) this.#narrow.delete(stretch);
+  #listOf(stretch: number): HeldRange[] {
+    let held = this.#narrow.get(stretch);
+    if (held === undefined) {
+      held = [];
+      this.#narrow.set(stretch, held);
     }
-  }
-
-  /** The lists of the stretches that a range touches, made where there are none; undefined if it is too wide. */
-  #listsOf(range: HeldRange): Set<HeldRange>[] | undefined {
-    if (this.#isWide(range)) return undefined;
-    const lists: Set<HeldRange>[] = [];
-    for (let stretch = this.#stretchOf(range.start); stretch <= this.#stretchOf(range.end - 1); stretch++) {
-      let held = this.#narrow.get(stretch);
-      if (held === undefined) {
-        held = new Set();
-        this.#narrow.set(stretch, held);
-      }
-      lists.push(held);
-    }
-    return lists;
+    return held;
   }
 
   #stretchOf(position: number): number {
@@ -135,9 +135,32 @@ export class RangeLock {
   }
 }
 
-function overlapsAny(held: ReadonlySet<HeldRange>, range: HeldRange): boolean {
-  for (const other of held) if (other.start < range.end && range.start < other.end) return true;
+function releaseOf(range: HeldRange): Promise<void> {
+  range.released ??= new Promise((resolve) => {
+    range.onRelease = resolve;
+  });
+  return range.released;
+}
+
+function overlaps(held: HeldRange, start: number, end: number): boolean {
+  return held.start < end && start < held.end;
+}
+
+function overlapsAny(held: readonly HeldRange[], start: number, end: number): boolean {
+  for (const other of held) if (overlaps(other, start, end)) return true;
   return false;
+}
+
+function isWithin(inner: HeldRange, outer: HeldRange): boolean {
+  return outer.start <= inner.start && inner.end <= outer.end;
+}
+
+/** Takes `range` out, if it is there; the order of the others does not matter. */
+function remove(held: HeldRange[], range: HeldRange): void {
+  const index = held.indexOf(range);
+  if (index === -1) return;
+  const last = held.pop() as HeldRange;
+  if (index < held.length) held[index] = last;
 }
 
 /** Work that began at the same time, as far as {@link Epochs.drain} tells. */

@@ -28,6 +28,9 @@ export class MetadataMap {
   readonly #clusterSize: number;
   readonly #ranges = new Map<MetadataClass, HostRange>();
   readonly #sets = new Map<MetadataClass, ClusterSet>();
+  /** Host clusters that were found to have no metadata in them: writes often follow each other within a cluster. */
+  #clearStart = 0;
+  #clearEnd = 0;
 
   private constructor(clusterSize: number) {
     this.#clusterSize = clusterSize;
@@ -61,17 +64,26 @@ export class MetadataMap {
 
   /** The first metadata that host bytes start .. end (exclusive) touch; `except` is what is being written itself. */
   find(start: number, end: number, except?: MetadataClass | undefined): Overlap | undefined {
+    if (start >= this.#clearStart && end <= this.#clearEnd) return undefined;
+    const first = Math.floor(start / this.#clusterSize);
+    const endCluster = Math.ceil(end / this.#clusterSize);
+    let isClear = except === undefined;
     for (const [metadataClass, range] of this.#ranges) {
       if (start < range.end && range.start < end && metadataClass !== except) {
         return { metadataClass, offset: range.start };
       }
+      // The cluster that a table ends in may be written behind it; that says nothing about the whole cluster.
+      if (first * this.#clusterSize < range.end && range.start < endCluster * this.#clusterSize)
+        isClear = false;
     }
-    const first = Math.floor(start / this.#clusterSize);
-    const endCluster = Math.ceil(end / this.#clusterSize);
     for (const [metadataClass, set] of this.#sets) {
       if (metadataClass === except) continue;
       const cluster = set.firstIn(first, endCluster);
       if (cluster !== undefined) return { metadataClass, offset: cluster * this.#clusterSize };
+    }
+    if (isClear) {
+      this.#clearStart = first * this.#clusterSize;
+      this.#clearEnd = endCluster * this.#clusterSize;
     }
     return undefined;
   }
@@ -79,6 +91,7 @@ export class MetadataMap {
   /** A cluster became an L2 table of the active disk, or a refcount block. */
   add(metadataClass: "active-l2" | "refcount-block", cluster: number): void {
     this.#sets.get(metadataClass)?.add(cluster);
+    this.#clearEnd = this.#clearStart;
   }
 
   /** The active disk does not use that L2 table any more. */
@@ -88,6 +101,7 @@ export class MetadataMap {
 
   /** The refcount table moved to host bytes start .. end (exclusive). */
   moveRefcountTable(start: number, end: number): void {
+    this.#clearEnd = this.#clearStart;
     if (this.#ranges.has("refcount-table")) this.#ranges.set("refcount-table", { start, end });
   }
 
