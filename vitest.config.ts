@@ -28,6 +28,7 @@ export default defineConfig({
         testTimeout: SLOW.has(folder) ? 120_000 : 20_000,
         hookTimeout: SLOW.has(folder) ? 240_000 : 20_000,
         globalSetup: GLOBAL_SETUP[folder] ?? [],
+        setupFiles: [join(here, "packages/testing/src/property-seed.ts")],
       },
     })),
   },

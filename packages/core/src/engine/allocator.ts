@@ -187,7 +187,6 @@ export class Allocator {
       const block = refcounts.blocks.addNew((start + index) * clusterSize);
       refcounts.setInBlock(block, firstCounted, counted, 1);
       setRefcountTableEntry(table.view, oldTable.entries + index, block.offset);
-      this.#file.metadata?.add("refcount-block", start + index);
     }
     await this.#file.write("refcount-table", table.offset, table.bytes);
     await this.#commit.writeRefcounts();
@@ -197,6 +196,8 @@ export class Allocator {
     await this.#file.write("main-header", HEADER_REFCOUNT_TABLE_AT, switchover);
     await this.#commit.barrier();
     refcounts.replaceTable(table);
+    // Not before: if any of that failed, the clusters are free still, and the next try takes them.
+    for (let index = 0; index < blocks; index++) this.#file.metadata?.add("refcount-block", start + index);
     this.#file.metadata?.moveRefcountTable(table.offset, table.offset + table.bytes.length);
     this.#commit.free(this.#clusterOf(oldTable.offset), oldTable.bytes.length / clusterSize);
   }

@@ -22,6 +22,9 @@ import { SectorHistory } from "./sector-history.ts";
 import { separateBatches } from "./separate-batches.ts";
 import { expectNoCorruption, readAll } from "./sound-image.ts";
 
+/** The image's header begins in the first of these; disks write them whole or not at all. */
+const SECTOR = 512;
+
 /** A state that the power cut may leave. */
 export interface CrashState {
   /** The files as they may be. */
@@ -40,7 +43,8 @@ export interface PowerCutOptions {
 /** A cut after event `at` of the timeline, and what decides which writes reached the disk. */
 interface Cut {
   readonly at: number;
-  readonly choice: "nothing" | "everything" | "drawn";
+  /** Of what was begun and is not durable: which writes reached the disk. */
+  readonly choice: "nothing" | "everything" | "newest" | "drawn";
 }
 
 /** Runs the case once, and then looks at states that a power cut may leave. Returns how many. */
@@ -110,7 +114,10 @@ function copyOf(storage: MemoryStorage): MemoryStorage {
   return new MemoryStorage({ name: storage.name, bytes: storage.toBytes() });
 }
 
-/** Each moment with nothing and with everything that was pending, and drawn states in between; in order of time. */
+/**
+ * Each moment with nothing and with everything that was pending, drawn states in between, and each write to the header
+ * alone; in order of time.
+ */
 function drawCuts({ events }: Timeline, states: number, random: Random): Cut[] {
   const moments: number[] = [];
   for (const [index, event] of events.entries()) if (event.kind !== "flush-begun") moments.push(index + 1);
@@ -128,7 +135,17 @@ function drawCuts({ events }: Timeline, states: number, random: Random): Cut[] {
       choice: choice ?? random.pick(["nothing", "everything", "drawn", "drawn", "drawn"] as const),
     });
   }
+  // What the header switches to has to be durable before: such a write is always tried without what was pending.
+  for (const [index, event] of events.entries()) {
+    if (event.kind === "begun" && isHeaderWrite(event.write)) {
+      cuts.push({ at: index + 1, choice: "newest" });
+    }
+  }
   return cuts.sort((first, second) => first.at - second.at);
+}
+
+function isHeaderWrite({ role, kind, offset }: DiskWrite): boolean {
+  return role === "image" && kind === "write" && offset < SECTOR;
 }
 
 /** The disks as they are at one moment after the other. */
@@ -157,7 +174,9 @@ class CrashDisks {
     const order =
       choice === "drawn" && random.below(2) === 0 ? shuffled(this.#pending, random) : this.#pending;
     const style = random.below(3);
+    const newest = this.#pending[this.#pending.length - 1];
     for (const write of order) {
+      if (choice === "newest" && write !== newest) continue;
       if (choice === "nothing" || (choice === "drawn" && random.below(2) === 0)) continue;
       const isTorn = choice === "drawn" && style > 0 && random.below(2) === 0;
       const part = contents
