@@ -35,6 +35,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Tell how large an image would be",
     load: async () => (await import("./commands/measure.ts")).measureCommand,
   },
+  snapshot: {
+    summary: "List, take, apply or delete internal snapshots",
+    load: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
+  },
 };
 
 /** What qemu-img has and this command does not have yet; they are refused by name. */
@@ -46,5 +50,4 @@ export const MISSING_COMMANDS: readonly string[] = [
   "dd",
   "rebase",
   "resize",
-  "snapshot",
 ];

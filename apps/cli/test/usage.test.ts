@@ -53,6 +53,7 @@ describe("wrong usage exits with 1, points to the help and writes nothing", () =
     [["create", "-b"], /requires an argument/],
     [["convert", "-m", "17", "a", "b"], /between 1 and 16/],
     [["map", "-x", "a"], /invalid option -- 'x'/],
+    [["snapshot", "-c", "a", "-d", "b", "c"], /Cannot mix '-l', '-a', '-c', '-d'/],
   ])("%j", async (args, message) => {
     const { folder, qcow2 } = await workspace();
     const outcome = await qcow2(...args);
@@ -68,7 +69,7 @@ describe("wrong usage exits with 1, points to the help and writes nothing", () =
 
 describe("what cannot be done is one line on stderr, exit code 1, and no file", () => {
   test.each<[string[], RegExp]>([
-    [["snapshot", "-l", "a"], /The command 'snapshot' is not supported yet/],
+    [["rebase", "-u", "a"], /The command 'rebase' is not supported yet/],
     [["create", "-f", "bogus", "a", "1M"], /a: Unknown file format 'bogus'/],
     [["create", "-f", "vmdk", "a", "1M"], /a: Writing the format 'vmdk' is not supported/],
     [["create", "-f", "qcow2", "a"], /a: Image creation needs a size parameter/],

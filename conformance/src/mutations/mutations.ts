@@ -180,4 +180,25 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "allocBits: (keepsCluster ? old.allocBits | written : written) >>> 0,",
     replace: "allocBits: 0xffffffff,",
   },
+  {
+    name: "the header switched to a snapshot that is not yet durable",
+    file: "engine/transaction/metadata-transaction.js",
+    find: `const refcountTable = await this.refcounts.finish();
+        await storage.flush();`,
+    replace: "const refcountTable = await this.refcounts.finish();",
+  },
+  {
+    name: "data that a deleted snapshot shared with the disk freed",
+    file: "engine/snapshots/snapshot-tree.js",
+    find: "await refcounts.change(first, count, 1);",
+    replace: "await refcounts.change(first, count > 1 ? count - 1 : count, 1);",
+  },
+  {
+    name: "a snapshot taken of a disk that is still being written to",
+    file: "qcow2-image.js",
+    find: `do
+                await this.#flush();
+            while (writer.commit.isDirty);`,
+    replace: "",
+  },
 ];

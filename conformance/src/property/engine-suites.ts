@@ -6,6 +6,7 @@ import {
   checkInterleaving,
   checkModel,
   checkPowerCuts,
+  checkTransaction,
   ENGINE_SHAPES,
   type EngineCaseFailure,
   type EngineShape,
@@ -15,6 +16,7 @@ import {
   type RunCasesOptions,
   runCases,
   shapeNamed,
+  transactionCaseArbitrary,
 } from "@qcow2/testing";
 import { SAVED_CASES } from "../repository.ts";
 
@@ -48,6 +50,13 @@ export const ENGINE_SUITES: readonly EngineSuite[] = [
     checkFaults(drawn, { points: POINTS }),
   ),
   engineSuite("interleavings", "concurrent requests", interleavedCaseArbitrary, checkInterleaving),
+  engineSuite(
+    "transactions",
+    "crash states and faults",
+    transactionCaseArbitrary,
+    (drawn) => checkTransaction(drawn, { states: POINTS / 2, points: POINTS / 2 }),
+    ({ hasDataFile }) => !hasDataFile,
+  ),
 ];
 
 function engineSuite<Drawn>(
@@ -55,6 +64,7 @@ function engineSuite<Drawn>(
   counts: string,
   arbitrary: RunCasesOptions<Drawn>["arbitrary"],
   check: (drawn: Drawn) => Promise<number>,
+  suits: (shape: EngineShape) => boolean = () => true,
 ): EngineSuite {
   return {
     name,
@@ -62,7 +72,7 @@ function engineSuite<Drawn>(
     async round({ seed, until, shapes = ENGINE_SHAPES, runs = ROUND_RUNS }) {
       let counted = 0;
       const cases = await runCases<Drawn>({
-        shapes,
+        shapes: shapes.filter(suits),
         seed,
         runs,
         until,

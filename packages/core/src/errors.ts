@@ -53,6 +53,11 @@ export interface ErrorDataByCode {
   readonly "decompress-failed": { readonly guestOffset: number };
   /** No internal snapshot has that id or name. */
   readonly "snapshot-not-found": { readonly snapshot: string };
+  /** More than one internal snapshot could be meant, and the wrong one would be lost. */
+  readonly "ambiguous-snapshot": {
+    readonly snapshot: string;
+    readonly candidates: readonly { readonly id: string; readonly name: string }[];
+  };
   /** A write to something opened read-only. */
   readonly "read-only": { readonly name: string };
   /** A use after `close()`. */

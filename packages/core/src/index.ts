@@ -16,6 +16,9 @@ export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-res
 export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
+export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
+export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
+export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 export { assertOffset, type ErrorCode, type ErrorDataByCode, isQcow2Error, Qcow2Error } from "./errors.ts";
 export { type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
 export {

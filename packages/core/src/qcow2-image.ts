@@ -9,8 +9,8 @@ import type {
 } from "./disk/disk.ts";
 import { assertDiskBytes, assertDiskRange } from "./disk/disk-range.ts";
 import { diskReadable, diskWritable } from "./disk/disk-streams.ts";
-import { Epochs } from "./engine/async-lock.ts";
-import { beginWriting } from "./engine/begin-writing.ts";
+import { Epochs, type RangeLock } from "./engine/async-lock.ts";
+import { beginChangingMetadata, beginWriting } from "./engine/begin-writing.ts";
 import { checkImage } from "./engine/check/check-image.ts";
 import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
 import { CompressedWriter } from "./engine/compressed-writer.ts";
@@ -22,10 +22,18 @@ import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
 import type { GuestReader } from "./engine/guest-reader.ts";
 import { inPlaceOffset, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
-import type { Qcow2Info } from "./engine/image-info.ts";
+import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
-import { closeImage, type OpenImage, type OpenOptions, openImage } from "./engine/open-image.ts";
-import { createWriteContext, type WriteContext } from "./engine/write-context.ts";
+import { closeImage, type OpenImage, type OpenOptions, openImage, reloadImage } from "./engine/open-image.ts";
+import {
+  applySnapshot,
+  type CreateSnapshotOptions,
+  createSnapshot,
+  deleteSnapshot,
+} from "./engine/snapshots/change-snapshots.ts";
+import type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
+import type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
+import { createRanges, createWriteContext, type WriteContext } from "./engine/write-context.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { Qcow2Error } from "./errors.ts";
 import { roundDown, roundUp } from "./format/geometry.ts";
@@ -36,15 +44,14 @@ export type { OpenOptions } from "./engine/open-image.ts";
 export class Qcow2Image implements WritableDisk {
   readonly format = "qcow2";
   readonly name: string;
-  /** Virtual size in bytes: of the active disk, or of the snapshot that was opened. */
-  readonly size: number;
   readonly readOnly: boolean;
-  readonly #image: OpenImage;
+  #image: OpenImage;
   readonly #reads = new Epochs();
   /** Requests that change or flush the image; closing waits for them and for the reads. */
   readonly #changes = new Epochs();
-  readonly #writer: WriteContext | undefined;
-  readonly #compressed: CompressedWriter | undefined;
+  readonly #ranges: RangeLock;
+  #writer: WriteContext | undefined;
+  #compressed: CompressedWriter | undefined;
   #begun: Promise<void> | undefined;
   #hasBegun = false;
   /** Closing flushes what was changed in place, too, although no table waits to be written. */
@@ -54,10 +61,9 @@ export class Qcow2Image implements WritableDisk {
 
   private constructor(image: OpenImage) {
     this.#image = image;
-    this.#writer = image.readOnly ? undefined : createWriteContext(image, this.#reads);
-    this.#compressed = this.#writer && new CompressedWriter(this.#writer);
+    this.#ranges = createRanges(image);
+    this.#prepareToWrite();
     this.name = image.storage.name;
-    this.size = image.size;
     this.readOnly = image.readOnly;
   }
 
@@ -102,6 +108,11 @@ export class Qcow2Image implements WritableDisk {
     }
   }
 
+  /** Virtual size in bytes: of the active disk, or of the snapshot that was opened. */
+  get size(): number {
+    return this.#image.size;
+  }
+
   /** The backing disk; undefined without one, or if only metadata was opened. */
   get backing(): Disk | undefined {
     return this.#image.backing;
@@ -140,8 +151,9 @@ export class Qcow2Image implements WritableDisk {
   /** The extents of `range` over all layers of the chain; see {@link Disk.map}. It does not hold up changes made meanwhile. */
   map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
     this.#assertReadable();
-    const { reader, dataStorage, backing } = this.#image;
-    const resolve: GuestReader["resolve"] = (...range) => this.#reads.run(() => reader.resolve(...range));
+    const { dataStorage, backing } = this.#image;
+    const resolve: GuestReader["resolve"] = (...range) =>
+      this.#reads.run(() => this.#image.reader.resolve(...range));
     const answer = (): Promise<boolean> => {
       this.#preallocated ??= looksPreallocated(this.#image).catch((error: unknown) => {
         this.#preallocated = undefined;
@@ -181,7 +193,7 @@ export class Qcow2Image implements WritableDisk {
     const writer = this.#writer as WriteContext;
     const range = hostOffset === undefined ? undefined : writer.ranges.tryEnter(offset, offset + from.length);
     if (hostOffset === undefined || range === undefined) {
-      await this.#change(offset, from.length, () => writeGuestData(writer, offset, from));
+      await this.#change(offset, from.length, (current) => writeGuestData(current, offset, from));
       return;
     }
     const epoch = this.#changes.enter();
@@ -262,6 +274,37 @@ export class Qcow2Image implements WritableDisk {
     return diskWritable(this, options);
   }
 
+  /**
+   * Keeps what the disk holds now as an internal snapshot. A power cut leaves the image with it or without it, never
+   * in between.
+   * @throws Qcow2Error "unsupported" with an external data file, "invalid-option" for an id that is taken,
+   *   "limit-exceeded" if there are too many snapshots, or more users of a cluster than the refcounts can count,
+   *   "needs-repair" if the metadata is damaged, "read-only", "closed", "io"
+   */
+  async createSnapshot(options: CreateSnapshotOptions): Promise<SnapshotInfo> {
+    await this.#transform((writer) => createSnapshot(writer, options));
+    return this.info().snapshots.at(-1) as SnapshotInfo;
+  }
+
+  /**
+   * Makes the disk what it was when the snapshot was taken, its size included. What was written since is lost, unless
+   * another snapshot keeps it. A power cut leaves the one disk or the other.
+   * @throws Qcow2Error "snapshot-not-found", "unsupported" with an external data file or persistent bitmaps, and as
+   *   {@link createSnapshot}
+   */
+  async applySnapshot(snapshot: SnapshotReference, options: TransactionOptions = {}): Promise<void> {
+    await this.#transform((writer) => applySnapshot(writer, snapshot, options));
+  }
+
+  /**
+   * Deletes an internal snapshot and frees what only it used.
+   * @throws Qcow2Error "snapshot-not-found", "ambiguous-snapshot" if another one could be meant, and as
+   *   {@link createSnapshot}
+   */
+  async deleteSnapshot(snapshot: SnapshotReference, options: TransactionOptions = {}): Promise<void> {
+    await this.#transform((writer) => deleteSnapshot(writer, snapshot, options));
+  }
+
   /** Resolves when everything written before the call survives a power cut. */
   async flush(): Promise<void> {
     this.#assertOpen();
@@ -310,31 +353,69 @@ export class Qcow2Image implements WritableDisk {
     work: (writer: WriteContext) => Promise<void>,
   ): Promise<void> {
     assertDiskRange(offset, length, this.size);
-    this.#assertReadable();
-    const writer = this.#writer;
-    if (writer === undefined) {
-      throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
-    }
+    this.#assertWritable();
     if (length === 0) return;
     await this.#changes.run(async () => {
       try {
-        writer.file.assertSound();
+        this.#writer?.file.assertSound();
         const { clusterSize } = this.#image.layout.geometry;
         // Before anything is waited for, so that requests for the same clusters come in the order of their calls.
-        await writer.ranges.run(
+        await this.#ranges.run(
           roundDown(offset, clusterSize),
           roundUp(offset + length, clusterSize),
           async () => {
+            // A change of the metadata as a whole may have come before.
+            assertDiskRange(offset, length, this.size);
+            const writer = this.#assertWritable();
             if (!this.#hasBegun) await this.#begin(writer);
             await work(writer);
           },
         );
-        if (writer.commit.underPressure) await writer.commit.write();
+        if (this.#writer?.commit.underPressure) await this.#writer.commit.write();
       } finally {
         this.#hasUnflushedChanges = true;
-        await writer.file.settled();
+        await this.#writer?.file.settled();
       }
     });
+  }
+
+  /** Runs a change of the metadata as a whole, with nothing else under way, and goes on with what it left. */
+  async #transform(work: (writer: WriteContext) => Promise<void>): Promise<void> {
+    this.#assertWritable();
+    await this.#changes.run(() =>
+      this.#ranges.run(0, Number.MAX_SAFE_INTEGER, async () => {
+        const writer = this.#assertWritable();
+        writer.file.assertSound();
+        // Freed clusters are counted as free only after the tables are written: hence more than one round.
+        do await this.#flush();
+        while (writer.commit.isDirty);
+        try {
+          await beginChangingMetadata(writer);
+          await work(writer);
+        } finally {
+          await writer.file.settled();
+        }
+        try {
+          this.#image = await reloadImage(this.#image);
+        } catch (error) {
+          writer.file.refuse(error);
+          throw error;
+        }
+        this.#prepareToWrite();
+        // Until they have ended, reads that began before look at the old tables.
+        await this.#reads.drain();
+      }),
+    );
+  }
+
+  /** What was known of the tables is forgotten. */
+  #prepareToWrite(): void {
+    this.#begun = undefined;
+    this.#hasBegun = false;
+    this.#preallocated = undefined;
+    if (this.#image.readOnly) return;
+    this.#writer = createWriteContext(this.#image, { ranges: this.#ranges, reads: this.#reads });
+    this.#compressed = new CompressedWriter(this.#writer);
   }
 
   /** Where a write may go as it is, without a look at anything but a resident table; undefined if it may not. */
@@ -356,6 +437,12 @@ export class Qcow2Image implements WritableDisk {
       },
     );
     return this.#begun;
+  }
+
+  #assertWritable(): WriteContext {
+    this.#assertReadable();
+    if (this.#writer !== undefined) return this.#writer;
+    throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
   }
 
   #assertOpen(): void {

@@ -18,6 +18,7 @@ export {
   modelOf,
   modelOfChain,
 } from "./drawn-chain.ts";
+export type { CrashState } from "./engine/crash-states.ts";
 export { engineOperationArbitrary } from "./engine/engine-arbitraries.ts";
 export {
   type EngineCase,
@@ -48,7 +49,7 @@ export {
 export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
 export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
 export { checkModel, type ModelCase, modelCaseArbitrary } from "./engine/model.ts";
-export { type CrashState, checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
+export { checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {
   type MeasuredStorageCost,
@@ -58,6 +59,12 @@ export {
   type StorageCostCase,
   type StorageCostName,
 } from "./engine/storage-costs.ts";
+export {
+  checkTransaction,
+  type TransactionCase,
+  type TransactionCaseOptions,
+  transactionCaseArbitrary,
+} from "./engine/transactions.ts";
 export { type FaultOptions, FaultyStorage } from "./faulty-storage.ts";
 export { KeptStorage } from "./kept-storage.ts";
 export {

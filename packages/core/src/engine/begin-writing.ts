@@ -26,6 +26,12 @@ export async function beginWriting({ image, file }: WriteContext): Promise<void>
   if (image.durability === "crash-safe" && (clearedFeatures || markedBitmaps)) await image.storage.flush();
 }
 
+/** As {@link beginWriting}, for changes that leave guest data as it is: bitmaps stay true. */
+export async function beginChangingMetadata({ image, file }: WriteContext): Promise<void> {
+  await file.begin();
+  if (await clearUnknownAutoclearBits(image, file)) await image.storage.flush();
+}
+
 async function clearUnknownAutoclearBits({ layout }: OpenImage, file: GuardedFile): Promise<boolean> {
   const features = layout.header.autoclearFeatures;
   const kept = features & knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);

@@ -1,4 +1,5 @@
 /** What `Qcow2Image.check()` answers. */
+import type { Qcow2Error } from "../errors.ts";
 
 /** One finding, in the order in which it was met. */
 export interface CheckFinding {
@@ -25,6 +26,8 @@ export interface CheckFinding {
   readonly hostOffset?: number;
   /** Guest byte offset that it concerns, where there is one. */
   readonly guestOffset?: number;
+  /** Why the storage could not be read, if that is what kept the check from looking. */
+  readonly cause?: Qcow2Error<"io">;
 }
 
 export interface CheckResult {

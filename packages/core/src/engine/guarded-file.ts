@@ -68,6 +68,17 @@ export class GuardedFile {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** From now on everything is refused for that reason: nobody knows what the image's header says. */
+  refuse(reason: unknown): void {
+    this.#failure ??=
+      reason instanceof Qcow2Error
+        ? reason
+        : new Qcow2Error("io", String(reason), {
+            operation: "write to",
+            name: this.#image.storage.name,
+          });
+  }
+
   /** True once {@link assertSound} throws. */
   get isRefusing(): boolean {
     return this.#failure !== undefined;

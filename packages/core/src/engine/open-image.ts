@@ -15,11 +15,12 @@ import { GuestReader } from "./guest-reader.ts";
 import { checkTable, type ImageLayout, readImageLayout } from "./image-layout.ts";
 import { overlapClasses as classesOf, type MetadataClass, type OverlapCheck } from "./overlap-classes.ts";
 import { readBitmapDirectory } from "./read-bitmap-directory.ts";
-import { readSnapshotTable, snapshotInfo } from "./read-snapshot-table.ts";
+import { readSnapshotTable } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
 import { rebuildRefcounts } from "./repair/rebuild-refcounts.ts";
 import { ResidentTable } from "./resident-table.ts";
 import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
+import { findSnapshot } from "./snapshots/find-snapshot.ts";
 import { TableCache } from "./table-cache.ts";
 
 export interface OpenOptions {
@@ -56,6 +57,12 @@ export interface OpenOptions {
   readonly overlapCheck?: OverlapCheck | undefined;
 }
 
+/** Bytes of memory. */
+interface CacheBytes {
+  readonly l2: number;
+  readonly refcounts: number;
+}
+
 /** An open image; what the public class and the engine's parts share. */
 export interface OpenImage {
   readonly storage: Storage;
@@ -65,6 +72,7 @@ export interface OpenImage {
   readonly durability: "crash-safe" | "on-close";
   readonly discard: "ignore" | "unmap";
   readonly overlapClasses: ReadonlySet<MetadataClass>;
+  readonly cacheBytes: CacheBytes;
   /** Virtual size of what is read: of the active disk, or of the snapshot. */
   readonly size: number;
   readonly snapshots: readonly SnapshotEntry[];
@@ -90,36 +98,17 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const layout = await readLayout(storage, { repairs: !readOnly && (options.repair ?? true) });
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
-  const { entries: snapshots, byteLength: snapshotTableBytes } = await readSnapshotTable(
-    storage,
-    layout.snapshotsOffset,
-    layout.header.snapshotCount,
-  );
-  const bitmaps =
-    layout.bitmaps === undefined
-      ? []
-      : await readBitmapDirectory(storage, layout.bitmaps, {
-          clusterSize: layout.geometry.clusterSize,
-          virtualSize: layout.virtualSize,
-        });
-  const snapshot = options.snapshot === undefined ? undefined : findSnapshot(snapshots, options.snapshot);
-  const mapping = await loadMapping(
-    storage,
-    layout,
-    snapshot,
-    options.l2CacheBytes ?? DEFAULT_L2_CACHE_BYTES,
-  );
-  const refcounts = await RefcountStore.load({
-    storage,
-    geometry: layout.geometry,
-    location: layout.refcountTable,
-    cacheBytes: options.refcountCacheBytes ?? DEFAULT_REFCOUNT_CACHE_BYTES,
-  });
+  const cacheBytes = {
+    l2: options.l2CacheBytes ?? DEFAULT_L2_CACHE_BYTES,
+    refcounts: options.refcountCacheBytes ?? DEFAULT_REFCOUNT_CACHE_BYTES,
+  };
+  const tables = await loadTables(storage, layout, cacheBytes, options.snapshot);
   const references = options.references ?? denyReferences();
   const dataStorage = metadataOnly ? storage : await openDataStorage(layout, storage, references, readOnly);
   try {
     const backing = metadataOnly ? undefined : await openBacking(layout, storage, references);
     const codec = options.codecs?.[layout.compressionType];
+    const { mapping } = tables;
     return {
       storage,
       layout,
@@ -128,28 +117,25 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
       durability: options.durability ?? "crash-safe",
       discard: options.discard ?? "ignore",
       overlapClasses,
-      size: snapshot?.diskSize === undefined ? layout.virtualSize : Number(snapshot.diskSize),
-      snapshots,
-      snapshotTableBytes,
-      bitmaps,
+      cacheBytes,
+      ...tables,
       backing,
       dataStorage,
-      mapping,
-      refcounts,
       codec,
-      reader: new GuestReader({
-        mapping,
-        storage,
-        dataStorage,
-        backing,
-        codec,
-        compressionType: layout.compressionType,
-      }),
+      reader: createReader({ storage, layout, mapping, dataStorage, backing, codec }),
     };
   } catch (error) {
     if (dataStorage !== storage) await dataStorage.close();
     throw error;
   }
+}
+
+/** The image as its header says now, after its tables were replaced; the files that it consists of stay open. */
+export async function reloadImage(image: OpenImage): Promise<OpenImage> {
+  const layout = await readImageLayout(image.storage);
+  const tables = await loadTables(image.storage, layout, image.cacheBytes);
+  const reloaded = { ...image, layout, ...tables };
+  return { ...reloaded, reader: createReader(reloaded) };
 }
 
 /** Closes what {@link openImage} opened, and the storage: all of it, also where closing one of them fails. */
@@ -168,6 +154,50 @@ export async function closeImage(image: OpenImage): Promise<void> {
 /** True if the data file is to stay readable as a raw image on its own. */
 export function isDataFileRaw(layout: ImageLayout): boolean {
   return layout.hasDataFile && (layout.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n;
+}
+
+/** What the image file says besides the header. */
+async function loadTables(
+  storage: Storage,
+  layout: ImageLayout,
+  cacheBytes: CacheBytes,
+  wanted?: string,
+): Promise<
+  Pick<OpenImage, "snapshots" | "snapshotTableBytes" | "bitmaps" | "mapping" | "refcounts" | "size">
+> {
+  const { entries: snapshots, byteLength: snapshotTableBytes } = await readSnapshotTable(
+    storage,
+    layout.snapshotsOffset,
+    layout.header.snapshotCount,
+  );
+  const bitmaps =
+    layout.bitmaps === undefined
+      ? []
+      : await readBitmapDirectory(storage, layout.bitmaps, {
+          clusterSize: layout.geometry.clusterSize,
+          virtualSize: layout.virtualSize,
+        });
+  const snapshot = wanted === undefined ? undefined : findSnapshot(snapshots, wanted);
+  const mapping = await loadMapping(storage, layout, snapshot, cacheBytes.l2);
+  const refcounts = await RefcountStore.load({
+    storage,
+    geometry: layout.geometry,
+    location: layout.refcountTable,
+    cacheBytes: cacheBytes.refcounts,
+  });
+  const size = snapshot?.diskSize === undefined ? layout.virtualSize : Number(snapshot.diskSize);
+  return { snapshots, snapshotTableBytes, bitmaps, mapping, refcounts, size };
+}
+
+function createReader({
+  storage,
+  layout: { compressionType },
+  mapping,
+  dataStorage,
+  backing,
+  codec,
+}: Pick<OpenImage, "storage" | "layout" | "mapping" | "dataStorage" | "backing" | "codec">): GuestReader {
+  return new GuestReader({ mapping, storage, dataStorage, backing, codec, compressionType });
 }
 
 /** Reads the layout; with `repairs`, a dirty image that is not marked as corrupt is repaired first. */
@@ -201,17 +231,6 @@ function assertNotEncrypted({ header }: ImageLayout): void {
     `The image is encrypted (${method}), and this version cannot decrypt it`,
     { method },
   );
-}
-
-/** By id first, then by name, as qemu-img does. */
-function findSnapshot(snapshots: readonly SnapshotEntry[], wanted: string): SnapshotEntry {
-  const infos = snapshots.map((entry) => ({ entry, info: snapshotInfo(entry, 0) }));
-  const found =
-    infos.find(({ info }) => info.id === wanted) ?? infos.find(({ info }) => info.name === wanted);
-  if (found === undefined) {
-    throw new Qcow2Error("snapshot-not-found", `The image has no snapshot '${wanted}'`, { snapshot: wanted });
-  }
-  return found.entry;
 }
 
 async function loadMapping(

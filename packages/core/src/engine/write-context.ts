@@ -18,7 +18,11 @@ export interface WriteContext {
   readonly reads: Epochs;
 }
 
-export function createWriteContext(image: OpenImage, reads: Epochs): WriteContext {
+/** `ranges` and `reads` outlive the context: whoever waits for them may go on with the next one. */
+export function createWriteContext(
+  image: OpenImage,
+  { ranges, reads }: Pick<WriteContext, "ranges" | "reads">,
+): WriteContext {
   const { clusterSize } = image.layout.geometry;
   const file = new GuardedFile(image);
   const commit: MetadataCommit = new MetadataCommit({
@@ -40,8 +44,13 @@ export function createWriteContext(image: OpenImage, reads: Epochs): WriteContex
     commit,
     reads,
     allocation: new Mutex(),
-    ranges: new RangeLock(64 * clusterSize),
+    ranges,
   };
+}
+
+/** For {@link WriteContext.ranges}; lists of what is held cover 64 clusters each. */
+export function createRanges(image: OpenImage): RangeLock {
+  return new RangeLock(64 * image.layout.geometry.clusterSize);
 }
 
 /** A freed cluster may have held an L2 table; whatever is put there next must not be taken for it. */

@@ -10,6 +10,8 @@ export const HEADER_V2_BYTES = 72;
 export const HEADER_V3_MIN_BYTES = 104;
 /** Our version 3 headers: with compression_type, padded to a multiple of 8. */
 export const HEADER_V3_BYTES = 112;
+/** Where the virtual size lies; from here to the end of the version 2 header is what changes of metadata change. */
+export const HEADER_SIZE_AT = 24;
 /** Where the header's refcount table offset (8 bytes) and cluster count (4 bytes) lie; one write switches both. */
 export const HEADER_REFCOUNT_TABLE_AT = 48;
 /** Where autoclear_features lies. */

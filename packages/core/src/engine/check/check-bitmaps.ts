@@ -34,7 +34,10 @@ export async function readBitmapTables(
     if (!(error instanceof Qcow2Error)) throw error;
     const { message } = error;
     if (!isQcow2Error(error, "io")) report.add("corruption", "bitmap", () => ({ message }));
-    report.add("error", "bitmap", () => ({ message: "The persistent bitmaps cannot be checked" }));
+    report.add("error", "bitmap", () => ({
+      message: "The persistent bitmaps cannot be checked",
+      ...(isQcow2Error(error, "io") && { cause: error }),
+    }));
     return [];
   }
 }
@@ -67,6 +70,7 @@ async function countPiece(context: CheckContext, offset: number, length: number)
       report.add("error", "read-error", () => ({
         message: `Cannot read a bitmap table: ${error.message}`,
         hostOffset: offset,
+        cause: error,
       }));
     }
     return;

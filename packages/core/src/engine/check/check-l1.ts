@@ -132,6 +132,7 @@ async function readPiece(
       context.report.add("error", "read-error", () => ({
         message: `Cannot read the L1 table of a snapshot: ${error.message}`,
         hostOffset: reference.offset + at,
+        cause: error,
       }));
     }
     return false;

@@ -28,10 +28,11 @@ export async function checkL2Tables(context: CheckContext, tables: L2Tables): Pr
         });
         if (checker.needsRefcounts) await checker.checkRefcountsElsewhere();
       } else if (window.isFirstPass) {
-        const { message } = run.failure;
+        const cause = run.failure;
         report.add("error", "read-error", () => ({
-          message: `Cannot read the L2 table at ${hex(offset)}: ${message}`,
+          message: `Cannot read the L2 table at ${hex(offset)}: ${cause.message}`,
           hostOffset: offset,
+          cause,
         }));
       }
     }

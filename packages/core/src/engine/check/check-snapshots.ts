@@ -1,5 +1,5 @@
 /** The snapshot table as far as a check needs it: where the snapshots' L1 tables are. */
-import { Qcow2Error } from "../../errors.ts";
+import { isQcow2Error, Qcow2Error } from "../../errors.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import type { SnapshotEntry } from "../../format/snapshot-table.ts";
 import { decodeStoredText } from "../../format/stored-text.ts";
@@ -24,8 +24,11 @@ export async function checkSnapshots(
   { header, geometry, hasDataFile }: ImageLayout,
   report: CheckReport,
 ): Promise<CheckedSnapshots | undefined> {
-  const unreadable = (message: string): undefined => {
-    report.add("error", "snapshot-table", () => ({ message: `Cannot read the snapshot table: ${message}` }));
+  const unreadable = (message: string, cause?: Qcow2Error): undefined => {
+    report.add("error", "snapshot-table", () => ({
+      message: `Cannot read the snapshot table: ${message}`,
+      ...(isQcow2Error(cause, "io") && { cause }),
+    }));
     return undefined;
   };
   if (header.snapshotCount > MAX_SNAPSHOTS) {
@@ -51,7 +54,7 @@ export async function checkSnapshots(
       else report.add("corruption", "snapshot-table", () => ({ message: `${describe(entry)} ${problem}` }));
     }
   } catch (error) {
-    if (error instanceof Qcow2Error) return unreadable(error.message);
+    if (error instanceof Qcow2Error) return unreadable(error.message, error);
     throw error;
   }
   if (hasDataFile && header.snapshotCount > 0) {

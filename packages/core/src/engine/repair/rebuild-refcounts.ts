@@ -17,6 +17,7 @@ import { MAX_REFCOUNT_TABLE_BYTES } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
+import { checkNewMetadata } from "../check/check-new-metadata.ts";
 import type { CheckOptions } from "../check-result.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
 
@@ -152,7 +153,7 @@ async function assertSound(
   layout: ImageLayout,
   options: Pick<CheckOptions, "signal" | "memoryBytes">,
 ): Promise<void> {
-  const { corruptions, leaks, checkErrors } = await checkImage({ storage, layout }, options);
+  const { corruptions, leaks, checkErrors } = await checkNewMetadata({ storage, layout }, options);
   if (corruptions + leaks + checkErrors === 0) return;
   throw new Qcow2Error(
     "needs-repair",

@@ -1,0 +1,126 @@
+import { Qcow2Image, type SnapshotReference, type WritableDisk } from "@qcow2/core";
+import { nodeCodecs } from "@qcow2/node";
+import type { Command, CommandContext } from "../command.ts";
+import { openImage, openWritable } from "../disks/open-image.ts";
+import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { couldNotOpen, withPrefix } from "../errors/describe-error.ts";
+import { interruptible } from "../interrupt.ts";
+import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
+import { type ImageName, parseImageName } from "../options/image-name.ts";
+import { parseSnapshotSelector } from "../options/snapshot-selector.ts";
+import { snapshotTable } from "../output/snapshot-table.ts";
+import {
+  FORCE_SHARE,
+  FORMAT,
+  IMAGE_OPTS,
+  NOTES_ON_NAMES,
+  nameOptions,
+  OBJECT,
+  onlyImage,
+  QUIET,
+  refuseObjects,
+} from "./common-options.ts";
+
+const OPTIONS: Readonly<
+  Record<
+    "list" | "apply" | "create" | "delete" | "quiet" | "format" | "imageOpts" | "forceShare" | "object",
+    OptionSpec
+  >
+> = {
+  list: { short: "l", long: "list", help: "list the snapshots; the default" },
+  apply: { short: "a", long: "apply", value: "SNAPSHOT", help: "make the disk what SNAPSHOT is" },
+  create: { short: "c", long: "create", value: "NAME", help: "keep what the disk is now as a snapshot" },
+  delete: { short: "d", long: "delete", value: "SNAPSHOT", help: "delete SNAPSHOT" },
+  quiet: QUIET,
+  format: FORMAT,
+  imageOpts: IMAGE_OPTS,
+  forceShare: FORCE_SHARE,
+  object: OBJECT,
+};
+
+const ACTIONS = ["list", "apply", "create", "delete"] as const;
+
+export const snapshotCommand: Command<typeof OPTIONS> = {
+  options: OPTIONS,
+  help: {
+    usage: ["[-l | -a SNAPSHOT | -c NAME | -d SNAPSHOT] [OPTIONS] FILE"],
+    description: `Internal snapshots of a qcow2 image: lists, takes, applies or deletes them. No machine may run on the image.
+A change comes about wholly or not at all: if it fails, is interrupted, or the power goes, the image is what it was.`,
+    notes: `SNAPSHOT is an id or a name, or says which it is: snapshot.id=ID,snapshot.name=NAME (either or both).
+Applying a snapshot loses what was written since; take another one first to keep that.
+Deleting is refused if more than one snapshot could be meant.
+${NOTES_ON_NAMES}`,
+    examples: [
+      "-c before-upgrade disk.qcow2",
+      "-l disk.qcow2",
+      "-a before-upgrade disk.qcow2",
+      "-d snapshot.id=3 disk.qcow2",
+    ],
+    exitCodes: [
+      [0, "it was done"],
+      [1, "it was not done, and the image is what it was"],
+    ],
+  },
+  run: runSnapshot,
+};
+
+async function runSnapshot(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
+  refuseObjects(args);
+  const given = ACTIONS.flatMap((action) => args.values(action).map((value) => ({ action, value })));
+  if (given.length > 1) throw new UsageError("Cannot mix '-l', '-a', '-c', '-d'");
+  const name = parseImageName(onlyImage(args), nameOptions(args));
+  const { action = "list", value = "" } = given[0] ?? {};
+  if (action === "list") await list(name, context);
+  else await interruptible((signal) => change(name, action, value, signal));
+  return 0;
+}
+
+async function list(name: ImageName, context: CommandContext): Promise<void> {
+  await using disk = await openImage(name, { metadataOnly: true });
+  const snapshots = disk instanceof Qcow2Image ? disk.info().snapshots : [];
+  if (snapshots.length === 0) return;
+  await context.out.print(["Snapshot list:", ...snapshotTable(snapshots), ""].join("\n"));
+}
+
+async function change(
+  name: ImageName,
+  action: "apply" | "create" | "delete",
+  value: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (name.forceShare) {
+    throw couldNotOpen(name.given, new CommandError("force-share=on can only be used with read-only images"));
+  }
+  const disk = await openWritable(name, nodeCodecs());
+  try {
+    await changeDisk(disk, action, value, signal);
+  } catch (error) {
+    if (error === signal.reason) throw error;
+    throw withPrefix(`Could not ${action} snapshot '${value}': `, error);
+  } finally {
+    await disk.close();
+  }
+}
+
+async function changeDisk(
+  disk: WritableDisk,
+  action: "apply" | "create" | "delete",
+  value: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!(disk instanceof Qcow2Image)) {
+    throw new CommandError(`The format '${disk.format}' does not have snapshots`);
+  }
+  if (action === "create") {
+    await disk.createSnapshot({ name: value, signal });
+    return;
+  }
+  const wanted = referenceOf(value);
+  if (action === "apply") await disk.applySnapshot(wanted, { signal });
+  else await disk.deleteSnapshot(wanted, { signal });
+}
+
+function referenceOf(text: string): SnapshotReference {
+  const selector = parseSnapshotSelector(text);
+  return "idOrName" in selector ? selector.idOrName : selector;
+}

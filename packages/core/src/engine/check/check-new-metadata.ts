@@ -1,0 +1,34 @@
+/** The check of metadata that was just written, before a header switches to it. */
+import type { Storage } from "../../storage/storage.ts";
+import type { CheckOptions, CheckResult } from "../check-result.ts";
+import type { ImageLayout } from "../image-layout.ts";
+import { checkImage } from "./check-image.ts";
+
+/**
+ * As {@link checkImage}, but storage that cannot be read is no finding about the image: it is thrown.
+ * @throws Qcow2Error "io", and what {@link checkImage} throws
+ */
+export async function checkNewMetadata(
+  { storage, layout }: { readonly storage: Storage; readonly layout: ImageLayout },
+  options: Pick<CheckOptions, "signal" | "memoryBytes">,
+): Promise<CheckResult> {
+  let failure: { readonly error: unknown } | undefined;
+  const read: Storage["read"] = async (offset, into) => {
+    try {
+      return await storage.read(offset, into);
+    } catch (error) {
+      failure ??= { error };
+      throw error;
+    }
+  };
+  const observed = new Proxy(storage, {
+    get(target, key) {
+      if (key === "read") return read;
+      const member: unknown = Reflect.get(target, key, target);
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
+  const result = await checkImage({ storage: observed, layout }, options);
+  if (failure !== undefined) throw failure.error;
+  return result;
+}

@@ -1,0 +1,76 @@
+/** What a snapshot and the active disk have in common: a tree of clusters, and how it is shared. */
+import { Qcow2Error } from "../../errors.ts";
+import { l1EntriesFor } from "../../format/geometry.ts";
+import { L1_ENTRY_BYTES, setL1Entry } from "../../format/l1-entry.ts";
+import { encodeSnapshotTable, type SnapshotEntry } from "../../format/snapshot-table.ts";
+import { viewOf } from "../../format/uint64.ts";
+import { MAX_SNAPSHOT_TABLE_BYTES } from "../../limits.ts";
+import type { TableLocation } from "../image-layout.ts";
+import { clearCopiedFlags, l2TablesOf, referencesOf } from "../transaction/l2-tables-of.ts";
+import type { MetadataTransaction } from "../transaction/metadata-transaction.ts";
+
+/**
+ * Counts one user more of the tree that `l1` leads to: of its L2 tables and of every cluster that they refer to. No
+ * cluster of it belongs to one user alone any more, so none may be written in place: tables that say otherwise are
+ * replaced by copies that do not. Returns the L1 table of both users.
+ */
+export async function shareTree(transaction: MetadataTransaction, l1: Uint8Array): Promise<Uint8Array> {
+  const { image, refcounts } = transaction;
+  const { geometry } = image.layout;
+  const shared = l1.slice();
+  for await (const { index, cluster, view } of l2TablesOf(image.storage, geometry, viewOf(l1))) {
+    transaction.throwIfAborted();
+    for (const { first, count } of referencesOf(geometry, view)) await refcounts.change(first, count, 1);
+    let offset = cluster * geometry.clusterSize;
+    if (clearCopiedFlags(geometry, view)) {
+      offset = await transaction.addTable(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+      await refcounts.change(cluster, 1, -1);
+    }
+    await refcounts.change(offset / geometry.clusterSize, 1, 1);
+    setL1Entry(viewOf(shared), index, { offset, copied: false });
+  }
+  return shared;
+}
+
+/** Counts one user less of the tree that `l1` leads to. */
+export async function dropTree(transaction: MetadataTransaction, l1: Uint8Array): Promise<void> {
+  const { image, refcounts } = transaction;
+  const { geometry } = image.layout;
+  for await (const { cluster, view } of l2TablesOf(image.storage, geometry, viewOf(l1))) {
+    transaction.throwIfAborted();
+    for (const { first, count } of referencesOf(geometry, view)) await refcounts.change(first, count, -1);
+    await refcounts.change(cluster, 1, -1);
+  }
+}
+
+/** Where the L1 table of a snapshot is. */
+export function snapshotL1Location(entry: SnapshotEntry): TableLocation {
+  return { offset: Number(entry.l1TableOffset), length: entry.l1Size * L1_ENTRY_BYTES };
+}
+
+/** An L1 table with at least the entries that a disk of `virtualSize` bytes needs. */
+export function l1ForSize(transaction: MetadataTransaction, l1: Uint8Array, virtualSize: number): Uint8Array {
+  const entries = l1EntriesFor(transaction.image.layout.geometry, virtualSize);
+  if (entries * L1_ENTRY_BYTES <= l1.length) return l1;
+  const longer = new Uint8Array(entries * L1_ENTRY_BYTES);
+  longer.set(l1);
+  return longer;
+}
+
+/** Writes a new snapshot table in the place of the image's own. */
+export async function replaceSnapshotTable(
+  transaction: MetadataTransaction,
+  entries: readonly SnapshotEntry[],
+): Promise<{ readonly offset: number; readonly count: number }> {
+  const { layout, snapshotTableBytes } = transaction.image;
+  const bytes = encodeSnapshotTable(entries);
+  if (bytes.length > MAX_SNAPSHOT_TABLE_BYTES) {
+    throw new Qcow2Error("limit-exceeded", "Snapshot table is too big", {
+      what: "snapshot table",
+      found: bytes.length,
+      maximum: MAX_SNAPSHOT_TABLE_BYTES,
+    });
+  }
+  await transaction.dropTable({ offset: layout.snapshotsOffset, length: snapshotTableBytes });
+  return { offset: await transaction.addTable(bytes), count: entries.length };
+}

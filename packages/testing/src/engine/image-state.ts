@@ -1,0 +1,67 @@
+/** Everything that an image holds: its disk, and the disks of its snapshots. */
+import type { Qcow2Image } from "@qcow2/core";
+import { openShape, type ShapeFiles } from "./engine-shapes.ts";
+import { expectNoCorruption, readAll } from "./sound-image.ts";
+
+export interface SnapshotState {
+  readonly id: string;
+  readonly name: string;
+  readonly disk: Uint8Array;
+}
+
+export interface ImageState {
+  readonly disk: Uint8Array;
+  readonly snapshots: readonly SnapshotState[];
+}
+
+/** What a closed image holds. */
+export async function imageStateOf(files: ShapeFiles): Promise<ImageState> {
+  const image = await openShape(files, { readOnly: true });
+  try {
+    const snapshots: SnapshotState[] = [];
+    for (const { id, name } of image.info().snapshots) {
+      const snapshot = await openShape(files, { readOnly: true, snapshot: id });
+      snapshots.push({ id, name, disk: await readAll(snapshot) });
+      await snapshot.close();
+    }
+    return { disk: await readAll(image), snapshots };
+  } finally {
+    await image.close();
+  }
+}
+
+/** A closed image holds exactly one of `allowed`, disk and snapshots together, and its check finds nothing. */
+export async function expectImageState(
+  files: ShapeFiles,
+  allowed: readonly ImageState[],
+  options: { readonly noLeaks: boolean },
+): Promise<void> {
+  const actual = await imageStateOf(files);
+  if (!allowed.some((state) => isSameState(actual, state))) {
+    throw new Error(`the image holds ${describe(actual)}, not ${allowed.map(describe).join(" or ")}`);
+  }
+  const image = await openShape(files, { readOnly: true });
+  await expectNoCorruption(image, options);
+  await image.close();
+}
+
+/** An open image's disk reads as `state` says. */
+export async function expectDisk(image: Qcow2Image, state: ImageState): Promise<void> {
+  if (Buffer.compare(await readAll(image), state.disk) !== 0) throw new Error("the disk reads differently");
+}
+
+function isSameState(first: ImageState, second: ImageState): boolean {
+  return (
+    Buffer.compare(first.disk, second.disk) === 0 &&
+    first.snapshots.length === second.snapshots.length &&
+    first.snapshots.every(({ id, name, disk }, index) => {
+      const other = second.snapshots[index];
+      return other?.id === id && other.name === name && Buffer.compare(disk, other.disk) === 0;
+    })
+  );
+}
+
+function describe({ disk, snapshots }: ImageState): string {
+  const names = snapshots.map(({ id, name }) => `${id} ('${name}')`).join(", ");
+  return `a disk of ${disk.length} bytes with the snapshots ${names || "none"}`;
+}

@@ -1,0 +1,312 @@
+/**
+ * Changes of an image as a whole, such as taking a snapshot: after any operations, whatever fails and whenever the power
+ * goes, the image holds what it did before or what it has to hold afterwards, all of it, and its check finds nothing.
+ */
+import { isQcow2Error, type Qcow2Error, type Qcow2Image } from "@qcow2/core";
+import fc from "fast-check";
+import { Random } from "../random.ts";
+import { crashStates } from "./crash-states.ts";
+import { Timeline, TimelineStorage } from "./disk-timeline.ts";
+import { engineOperationArbitrary } from "./engine-arbitraries.ts";
+import { applyToImage, changeOf, type EngineOperation } from "./engine-operations.ts";
+import { copyFiles, type EngineShape, openShape, type ShapeFiles, shapeNamed } from "./engine-shapes.ts";
+import { FAULT_KINDS, type Fault, FaultStorage } from "./fault-storage.ts";
+import { expectDisk, expectImageState, type ImageState, imageStateOf } from "./image-state.ts";
+import { expectEnd, expectNoCorruption } from "./sound-image.ts";
+
+/** `which` is the index of a snapshot, modulo how many there are; without any, nothing happens. */
+type Transaction =
+  | { readonly kind: "create-snapshot" }
+  | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number };
+
+/** As plain JSON. */
+export interface TransactionCase {
+  /** The shape's name. */
+  readonly shape: string;
+  readonly steps: readonly (EngineOperation | Transaction)[];
+  /** What is interrupted. */
+  readonly last: Transaction;
+  /** Bytes of each table cache. */
+  readonly cacheBytes: number;
+  readonly discard: "ignore" | "unmap";
+  /** Decides crash states and faults. */
+  readonly seed: number;
+}
+
+export interface TransactionCaseOptions {
+  /** Crash states of the last transaction that are looked at, about. */
+  readonly states: number;
+  /** Fault points of the last transaction that are tried, at most. */
+  readonly points: number;
+}
+
+/** For shapes without an external data file, whose images cannot have snapshots. */
+export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<TransactionCase> {
+  const which = fc.nat(7);
+  const create = fc.constant<Transaction>({ kind: "create-snapshot" });
+  const others = fc
+    .record({ kind: fc.constantFrom("apply-snapshot" as const, "delete-snapshot" as const), which })
+    .map((drawn): Transaction => drawn);
+  const transaction = fc.oneof({ weight: 3, arbitrary: create }, { weight: 3, arbitrary: others });
+  const step = fc.oneof<fc.Arbitrary<EngineOperation | Transaction>[]>(
+    engineOperationArbitrary(shape),
+    transaction,
+  );
+  return fc.record({
+    shape: fc.constant(shape.name),
+    steps: fc.array(step, { maxLength: 12, size: "max" }),
+    last: transaction,
+    cacheBytes: fc.constantFrom(1, 4096, 2 ** 20),
+    discard: fc.constantFrom<TransactionCase["discard"]>("ignore", "unmap"),
+    seed: fc.nat(2 ** 31 - 1),
+  });
+}
+
+/** Runs the steps, and then the last transaction with power cuts and with faults. Returns how many of both. */
+export async function checkTransaction(
+  drawn: TransactionCase,
+  options: TransactionCaseOptions,
+): Promise<number> {
+  const shape = shapeNamed(drawn.shape);
+  const { files } = await shape.build();
+  const before = await runSteps(drawn, shape, files);
+  await expectImageState(files, [before], { noLeaks: true });
+  const random = new Random(drawn.seed);
+  const cuts = await checkCuts(drawn, files, before, { states: options.states, random });
+  return cuts + (await checkFaultPoints(drawn, files, before, { points: options.points, random }));
+}
+
+async function runSteps(
+  { steps, cacheBytes, discard }: TransactionCase,
+  shape: EngineShape,
+  files: ShapeFiles,
+): Promise<ImageState> {
+  let state = await imageStateOf(files);
+  const image = await openShape(files, { cacheBytes, discard });
+  for (const step of steps) {
+    if (isTransaction(step)) {
+      state = await expectAtOnce(step, state, image);
+      await expectDisk(image, state);
+      await expectNoCorruption(image, { noLeaks: true });
+      continue;
+    }
+    await applyToImage(step, image);
+    const change = changeOf(step, shape);
+    if (change === undefined) continue;
+    const disk = state.disk.slice();
+    disk.set(change.bytes, change.offset);
+    state = { ...state, disk };
+  }
+  await expectDisk(image, state);
+  await image.close();
+  return state;
+}
+
+/** Runs a transaction that nothing disturbs; answers what the image holds now. */
+async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Image): Promise<ImageState> {
+  try {
+    await run(step, state, image);
+  } catch (error) {
+    if (isTooNarrow(error)) return state;
+    throw error;
+  }
+  return stateAfter(step, state);
+}
+
+/** More users of a cluster than its refcount can say: nothing was done. */
+function isTooNarrow(error: unknown): boolean {
+  return isQcow2Error(error, "limit-exceeded") && error.data.what === "refcount";
+}
+
+async function checkCuts(
+  { last, cacheBytes, discard }: TransactionCase,
+  files: ShapeFiles,
+  before: ImageState,
+  { states, random }: { readonly states: number; readonly random: Random },
+): Promise<number> {
+  const timeline = new Timeline();
+  const changed = await copyFiles(files);
+  const initial = files.image.toBytes();
+  const image = await openShape(changed, {
+    cacheBytes,
+    discard,
+    wrap: (storage, role) => new TimelineStorage(storage, { role, timeline, initial }),
+  });
+  const after = await expectAtOnce(last, before, image);
+  const done = timeline.now;
+  await image.close();
+  await expectImageState(changed, [after], { noLeaks: true });
+  let count = 0;
+  for (const state of crashStates(timeline, files, states, random)) {
+    try {
+      // When it is over, it is durable.
+      const allowed = state.at >= done ? [after] : [before, after];
+      await expectImageState(state.files, allowed, { noLeaks: false });
+    } catch (error) {
+      throw new Error(`${state.description}: ${(error as Error).message}`, { cause: error });
+    }
+    count++;
+  }
+  return count;
+}
+
+async function checkFaultPoints(
+  drawn: TransactionCase,
+  files: ShapeFiles,
+  before: ImageState,
+  { points, random }: { readonly points: number; readonly random: Random },
+): Promise<number> {
+  const counting = await runWithFault(drawn, await copyFiles(files), before, undefined);
+  const places = FAULT_KINDS.flatMap((kind) =>
+    Array.from({ length: counting.countOf(kind) }, (_, index) => ({ kind, at: index + 1 })),
+  );
+  const chosen = places.length <= points ? places : Array.from({ length: points }, () => random.pick(places));
+  for (const place of chosen) {
+    const fault: Fault = {
+      ...place,
+      role: "image",
+      repeat: random.pick(["once", "once", "from-then-on"] as const),
+      errno: random.pick(["EIO", "ENOSPC"] as const),
+      torn: random.below(2) === 0,
+    };
+    try {
+      await runWithFault(drawn, await copyFiles(files), before, fault);
+    } catch (error) {
+      throw new Error(`${JSON.stringify(fault)}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  return chosen.length;
+}
+
+/** The transaction with one fault, and a second time if it fails. Answers the storage, for its counts. */
+async function runWithFault(
+  { last, cacheBytes, discard }: TransactionCase,
+  files: ShapeFiles,
+  before: ImageState,
+  fault: Fault | undefined,
+): Promise<FaultStorage> {
+  let storage: FaultStorage | undefined;
+  const open = (): Promise<Qcow2Image> =>
+    openShape(files, {
+      cacheBytes,
+      discard,
+      wrap: (inner, role) => {
+        storage ??= new FaultStorage(inner, role, fault);
+        return storage;
+      },
+    });
+  const image = await open().catch((error: unknown) => {
+    expectFromStorage(error);
+    return fault?.repeat === "once" ? open() : undefined;
+  });
+  let outcome: Outcome = "undone";
+  let closes = false;
+  if (image !== undefined) {
+    outcome = await attemptTwice(last, before, image);
+    if (outcome === "undone" && fault?.repeat === "once")
+      throw new Error("it failed again when it was tried again");
+    if (outcome !== "unknown") await expectDiskUnlessFailing(image, before, last, outcome);
+    closes = await image.close().then(
+      () => true,
+      (error: unknown) => {
+        expectFromStorage(error);
+        return false;
+      },
+    );
+  }
+  const after = stateAfter(last, before);
+  const allowed = {
+    done: [after],
+    refused: [before],
+    undone: [before],
+    unknown: [before, after],
+  }[outcome];
+  const noLeaks = closes && outcome !== "unknown" && fault?.repeat !== "from-then-on";
+  await expectImageState(files, allowed, { noLeaks });
+  return storage as FaultStorage;
+}
+
+/** "refused": the refcounts are too narrow; "unknown": the header may have been switched, and no change is taken. */
+type Outcome = "done" | "refused" | "undone" | "unknown";
+
+async function attemptTwice(last: Transaction, before: ImageState, image: Qcow2Image): Promise<Outcome> {
+  const attempt = async (): Promise<unknown> => {
+    try {
+      await expectEnd(last.kind, run(last, before, image));
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+  let failure = await attempt();
+  if (failure === undefined) return "done";
+  if (isTooNarrow(failure)) return "refused";
+  expectFromStorage(failure);
+  const first = failure as Qcow2Error<"io">;
+  failure = await attempt();
+  if (failure === undefined) return "done";
+  if (isTooNarrow(failure)) return "refused";
+  if (failure !== first) {
+    expectFromStorage(failure);
+    return "undone";
+  }
+  // It refuses changes where nobody knows which header the disk has, or where the new tables could not be read.
+  const { operation, offset = 0 } = first.data;
+  if (operation !== "write" || offset < 512) return "unknown";
+  throw new Error(`the image takes no more changes after a failed ${operation} at ${offset}`);
+}
+
+async function expectDiskUnlessFailing(
+  image: Qcow2Image,
+  before: ImageState,
+  last: Transaction,
+  outcome: Outcome,
+): Promise<void> {
+  try {
+    await expectDisk(image, outcome === "done" ? stateAfter(last, before) : before);
+  } catch (error) {
+    if (!isQcow2Error(error)) throw error;
+    expectFromStorage(error);
+  }
+}
+
+/** A failure of the storage is an "io" error, with the host's reason. */
+function expectFromStorage(error: unknown): void {
+  if (isQcow2Error(error, "io") && error.data.errno !== undefined) return;
+  throw error;
+}
+
+async function run(transaction: Transaction, state: ImageState, image: Qcow2Image): Promise<void> {
+  if (transaction.kind === "create-snapshot") {
+    await image.createSnapshot({ name: nameOfNext(state), date: new Date(1_700_000_000_000) });
+    return;
+  }
+  const { snapshots } = state;
+  const id = snapshots[transaction.which % snapshots.length]?.id;
+  if (id === undefined) return;
+  if (transaction.kind === "apply-snapshot") await image.applySnapshot({ id });
+  else await image.deleteSnapshot({ id });
+}
+
+function stateAfter(transaction: Transaction, state: ImageState): ImageState {
+  const { disk, snapshots } = state;
+  if (transaction.kind === "create-snapshot") {
+    return { disk, snapshots: [...snapshots, { id: nextId(state), name: nameOfNext(state), disk }] };
+  }
+  const chosen = snapshots[transaction.which % snapshots.length];
+  if (chosen === undefined) return state;
+  if (transaction.kind === "apply-snapshot") return { disk: chosen.disk, snapshots };
+  return { disk, snapshots: snapshots.filter((snapshot) => snapshot !== chosen) };
+}
+
+function nextId({ snapshots }: ImageState): string {
+  return String(Math.max(0, ...snapshots.map(({ id }) => Number(id))) + 1);
+}
+
+function nameOfNext(state: ImageState): string {
+  return `snapshot ${nextId(state)}`;
+}
+
+function isTransaction(step: EngineOperation | Transaction): step is Transaction {
+  return step.kind.endsWith("-snapshot");
+}
