@@ -3,8 +3,10 @@ export type {
   Disk,
   DiskRange,
   DiskReadableOptions,
+  DiskResizeOptions,
   DiskWritableOptions,
   Extent,
+  Preallocation,
   WritableDisk,
 } from "./disk/disk.ts";
 export { diskReadable, diskWritable } from "./disk/disk-streams.ts";
@@ -13,14 +15,14 @@ export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
 export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
-export type { CreateOptions, ImageOptions, Preallocation } from "./engine/create-options.ts";
+export type { CreateOptions, ImageOptions } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
 export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 export { assertOffset, type ErrorCode, type ErrorDataByCode, isQcow2Error, Qcow2Error } from "./errors.ts";
-export { type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
+export { type BackingFileChange, type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
 export {
   type BackingReference,
   type DataFileReference,

@@ -3,6 +3,7 @@ import type {
   Disk,
   DiskRange,
   DiskReadableOptions,
+  DiskResizeOptions,
   DiskWritableOptions,
   Extent,
   WritableDisk,
@@ -10,6 +11,7 @@ import type {
 import { assertDiskBytes, assertDiskRange } from "./disk/disk-range.ts";
 import { diskReadable, diskWritable } from "./disk/disk-streams.ts";
 import { Epochs, type RangeLock } from "./engine/async-lock.ts";
+import { assertBackingFile, type BackingFileChange, changeBackingFile } from "./engine/backing-file.ts";
 import { beginChangingMetadata, beginWriting } from "./engine/begin-writing.ts";
 import { checkImage } from "./engine/check/check-image.ts";
 import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
@@ -25,6 +27,7 @@ import { inPlaceOffset, writeGuestBytes, writeGuestData } from "./engine/guest-w
 import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { closeImage, type OpenImage, type OpenOptions, openImage, reloadImage } from "./engine/open-image.ts";
+import { resizeImage } from "./engine/resize/resize-image.ts";
 import {
   applySnapshot,
   type CreateSnapshotOptions,
@@ -32,13 +35,14 @@ import {
   deleteSnapshot,
 } from "./engine/snapshots/change-snapshots.ts";
 import type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
-import type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
+import type { GiveBack, TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 import { createRanges, createWriteContext, type WriteContext } from "./engine/write-context.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { Qcow2Error } from "./errors.ts";
 import { roundDown, roundUp } from "./format/geometry.ts";
 import { denyReferences } from "./references/references.ts";
 
+export type { BackingFileChange } from "./engine/backing-file.ts";
 export type { OpenOptions } from "./engine/open-image.ts";
 
 export class Qcow2Image implements WritableDisk {
@@ -305,6 +309,43 @@ export class Qcow2Image implements WritableDisk {
     await this.#transform((writer) => deleteSnapshot(writer, snapshot, options));
   }
 
+  /**
+   * Changes the virtual size. What becomes visible reads as zeroes; what lies behind a smaller size is lost. Internal
+   * snapshots keep their own size. A power cut leaves the one size or the other.
+   * @throws Qcow2Error "invalid-option" for a size that is no multiple of 512 or too large, for a smaller one without
+   *   `shrink`, or a preallocation of nothing; "unsupported" for snapshots in a version 2 image; and as
+   *   {@link createSnapshot}
+   */
+  async resize(options: DiskResizeOptions): Promise<void> {
+    await this.#transform((writer) => resizeImage(writer, options));
+  }
+
+  /**
+   * Records another backing file and its format, or none. No guest data is copied: what the image does not define reads
+   * as the new backing file says. `disk` is read as that from then on, and closed with the image; without it the
+   * backing file is opened through the references that the image was opened with, unless only metadata was.
+   * @throws Qcow2Error "invalid-option" if the name does not fit, or with a raw external data file; what opening throws;
+   *   and as {@link createSnapshot}
+   */
+  async setBackingFile(backing: BackingFileChange | undefined): Promise<void> {
+    const { metadataOnly, references } = this.#image;
+    assertBackingFile(this.#image, backing);
+    this.#assertChangeable();
+    const opened =
+      metadataOnly || backing === undefined || backing.disk !== undefined
+        ? undefined
+        : await references.openBackingFile({ name: backing.name, format: backing.format, from: this.name });
+    const before = this.#image.backing;
+    const after = metadataOnly ? undefined : (backing?.disk ?? opened);
+    try {
+      await this.#transform((writer) => changeBackingFile(writer, backing), { backing: after });
+    } catch (error) {
+      await opened?.close();
+      throw error;
+    }
+    if (before !== after) await before?.close();
+  }
+
   /** Resolves when everything written before the call survives a power cut. */
   async flush(): Promise<void> {
     this.#assertOpen();
@@ -380,23 +421,27 @@ export class Qcow2Image implements WritableDisk {
   }
 
   /** Runs a change of the metadata as a whole, with nothing else under way, and goes on with what it left. */
-  async #transform(work: (writer: WriteContext) => Promise<void>): Promise<void> {
-    this.#assertWritable();
+  async #transform(
+    work: (writer: WriteContext) => Promise<GiveBack>,
+    replaced: Partial<Pick<OpenImage, "backing">> = {},
+  ): Promise<void> {
+    this.#assertChangeable();
     await this.#changes.run(() =>
       this.#ranges.run(0, Number.MAX_SAFE_INTEGER, async () => {
-        const writer = this.#assertWritable();
+        const writer = this.#assertChangeable();
         writer.file.assertSound();
         // Freed clusters are counted as free only after the tables are written: hence more than one round.
         do await this.#flush();
         while (writer.commit.isDirty);
+        let giveBack: GiveBack;
         try {
           await beginChangingMetadata(writer);
-          await work(writer);
+          giveBack = await work(writer);
         } finally {
           await writer.file.settled();
         }
         try {
-          this.#image = await reloadImage(this.#image);
+          this.#image = await reloadImage({ ...this.#image, ...replaced });
         } catch (error) {
           writer.file.refuse(error);
           throw error;
@@ -404,6 +449,7 @@ export class Qcow2Image implements WritableDisk {
         this.#prepareToWrite();
         // Until they have ended, reads that began before look at the old tables.
         await this.#reads.drain();
+        await giveBack();
       }),
     );
   }
@@ -441,6 +487,12 @@ export class Qcow2Image implements WritableDisk {
 
   #assertWritable(): WriteContext {
     this.#assertReadable();
+    return this.#assertChangeable();
+  }
+
+  /** For changes of the metadata, which images that were opened for nothing else take, too. */
+  #assertChangeable(): WriteContext {
+    this.#assertOpen();
     if (this.#writer !== undefined) return this.#writer;
     throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
   }

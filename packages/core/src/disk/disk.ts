@@ -35,6 +35,19 @@ export interface DiskWritableOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface DiskResizeOptions {
+  /** The new virtual size in bytes. */
+  readonly size: number;
+  /** Allow a smaller size: what lies behind it is lost. */
+  readonly shrink?: boolean | undefined;
+  /** How much is reserved for what is added. Default "off". */
+  readonly preallocation?: Preallocation | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How much is reserved: nothing, the tables, or the tables and the space for the data. */
+export type Preallocation = "off" | "metadata" | "falloc" | "full";
+
 /** A virtual disk as a guest sees it. Converting, comparing and exporting are written against this alone. */
 export interface Disk {
   /** The format's name in QEMU's language: "raw", "qcow2". */
@@ -102,6 +115,13 @@ export interface WritableDisk extends Disk {
    * is stored uncompressed. Absent where the format has no compression.
    */
   writeCompressed?(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void>;
+
+  /**
+   * Changes the virtual size. What is added reads as zeroes; what lies behind a smaller size is lost, which is refused
+   * without `shrink`. Absent where the size cannot change.
+   * @throws Qcow2Error "invalid-option" for a size or a preallocation that the format does not have
+   */
+  resize?(options: DiskResizeOptions): Promise<void>;
 
   /**
    * A stream whose bytes go to the disk from `offset` on; {@link diskWritable} makes one from `write` and

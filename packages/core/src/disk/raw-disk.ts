@@ -1,9 +1,16 @@
-import { Qcow2Error } from "../errors.ts";
+import { assertOffset, Qcow2Error } from "../errors.ts";
 import { SECTOR_SIZE } from "../limits.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
-import type { DiskRange, DiskReadableOptions, DiskWritableOptions, Extent, WritableDisk } from "./disk.ts";
+import type {
+  DiskRange,
+  DiskReadableOptions,
+  DiskResizeOptions,
+  DiskWritableOptions,
+  Extent,
+  WritableDisk,
+} from "./disk.ts";
 import { assertDiskBytes, assertDiskRange, clipRange } from "./disk-range.ts";
 import { diskReadable, diskWritable } from "./disk-streams.ts";
 
@@ -19,14 +26,14 @@ export interface RawDiskOptions {
 export class RawDisk implements WritableDisk {
   readonly format = "raw";
   readonly name: string;
-  readonly size: number;
   readonly readOnly: boolean;
   readonly storage: Storage;
+  #size: number;
 
   private constructor(storage: Storage, size: number, readOnly: boolean) {
     this.storage = storage;
     this.name = storage.name;
-    this.size = size;
+    this.#size = size;
     this.readOnly = readOnly;
   }
 
@@ -34,6 +41,11 @@ export class RawDisk implements WritableDisk {
     const { storage } = options;
     const size = options.size ?? Math.ceil((await storage.size()) / SECTOR_SIZE) * SECTOR_SIZE;
     return new RawDisk(storage, size, options.readOnly ?? storage.readOnly);
+  }
+
+  /** Virtual size in bytes. */
+  get size(): number {
+    return this.#size;
   }
 
   async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
@@ -93,6 +105,37 @@ export class RawDisk implements WritableDisk {
     if (storedLength > 0) await this.storage.punchHole?.(request.offset, storedLength);
   }
 
+  /**
+   * Makes the storage longer or shorter; "metadata" is no preallocation that a raw image has.
+   * @throws Qcow2Error "invalid-option", "read-only", "io"
+   */
+  async resize({ size, shrink = false, preallocation = "off", signal }: DiskResizeOptions): Promise<void> {
+    assertOffset(size, "size");
+    this.#assertWritable();
+    signal?.throwIfAborted();
+    if (preallocation === "metadata") refuse("preallocation", "Unsupported preallocation mode: metadata");
+    if (size < this.#size && preallocation !== "off") {
+      refuse("preallocation", "Cannot use preallocation for shrinking files");
+    }
+    if (size < this.#size && !shrink) {
+      refuse("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
+    }
+    const oldSize = await this.storage.size();
+    const added = Math.max(0, size - oldSize);
+    try {
+      if (added > 0 && preallocation === "falloc" && this.storage.allocate !== undefined) {
+        await this.storage.allocate(oldSize, added);
+      } else if (added > 0 && preallocation !== "off") {
+        await writeZeroBytes(this.storage, oldSize, added, signal);
+      }
+      if ((await this.storage.size()) !== size) await this.storage.truncate(size);
+    } catch (error) {
+      if (size > oldSize) await this.storage.truncate(oldSize).catch(() => undefined);
+      throw error;
+    }
+    this.#size = size;
+  }
+
   readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
     return diskReadable(this, options);
   }
@@ -125,4 +168,8 @@ export class RawDisk implements WritableDisk {
   #assertWritable(): void {
     if (this.readOnly) throw new Qcow2Error("read-only", `${this.name} is read-only`, { name: this.name });
   }
+}
+
+function refuse(option: string, message: string): never {
+  throw new Qcow2Error("invalid-option", message, { option });
 }

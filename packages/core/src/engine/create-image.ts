@@ -1,29 +1,23 @@
 /** Writes a new, empty image: tables first, the header last, so that what is incomplete never looks like an image. */
-import { Qcow2Error } from "../errors.ts";
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPATIBLE_LAZY_REFCOUNTS,
   INCOMPATIBLE_COMPRESSION_TYPE,
   INCOMPATIBLE_DATA_FILE,
   INCOMPATIBLE_EXTENDED_L2,
-  KNOWN_FEATURES,
 } from "../format/feature-bits.ts";
-import { encodeHeader, HEADER_V2_BYTES, HEADER_V3_BYTES, type Header } from "../format/header.ts";
 import {
   EXTENSION_BACKING_FORMAT,
   EXTENSION_DATA_FILE,
-  EXTENSION_FEATURE_NAMES,
-  encodeFeatureNames,
-  encodeHeaderExtensions,
   type HeaderExtension,
 } from "../format/header-extensions.ts";
 import { setL1Entry } from "../format/l1-entry.ts";
 import { refcountCodec, setRefcountTableEntry } from "../format/refcount-entry.ts";
 import { viewOf } from "../format/uint64.ts";
-import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
 import type { Storage } from "../storage/storage.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
 import type { CreateOptions } from "./create-options.ts";
+import { encodeFirstCluster, type FirstCluster, type HeaderFields } from "./header/first-cluster.ts";
 import { type CheckedImageOptions, checkImageOptions, type ImagePlan, planImage } from "./image-plan.ts";
 import { writeStandardEntry } from "./l2-editing.ts";
 
@@ -64,59 +58,31 @@ function planCreation(options: CreateOptions): {
     dataFileRaw: options.dataFile?.raw,
   });
   const plan = planImage(checked, options.size, options.dataFile !== undefined);
-  return { checked, plan, header: encodeFirstCluster(options, checked, plan) };
+  return {
+    checked,
+    plan,
+    header: encodeFirstCluster(firstClusterOf(options, checked, plan), checked.geometry.clusterSize),
+  };
 }
 
-/** Header, extensions and backing file name (specification: "General", "Header extensions"). */
-function encodeFirstCluster(
-  options: CreateOptions,
-  checked: CheckedImageOptions,
-  plan: ImagePlan,
-): Uint8Array {
-  const { clusterSize } = checked.geometry;
-  const backingName = TEXT.encode(options.backingFile?.name ?? "");
-  if (backingName.length > MAX_BACKING_NAME_BYTES) {
-    throw new Qcow2Error("invalid-option", "Backing file name too long", { option: "backing_file" });
-  }
-  const required: HeaderExtension[] = [];
+/** Header, extensions and backing file name. */
+function firstClusterOf(options: CreateOptions, checked: CheckedImageOptions, plan: ImagePlan): FirstCluster {
+  const extensions: HeaderExtension[] = [];
   const backingFormat = options.backingFile?.format;
   if (backingFormat !== undefined) {
-    required.push({ type: EXTENSION_BACKING_FORMAT, data: TEXT.encode(backingFormat) });
+    extensions.push({ type: EXTENSION_BACKING_FORMAT, data: TEXT.encode(backingFormat) });
   }
   if (options.dataFile !== undefined) {
-    required.push({ type: EXTENSION_DATA_FILE, data: TEXT.encode(options.dataFile.name) });
+    extensions.push({ type: EXTENSION_DATA_FILE, data: TEXT.encode(options.dataFile.name) });
   }
-  const names = { type: EXTENSION_FEATURE_NAMES, data: encodeFeatureNames(KNOWN_FEATURES) };
-  const headerLength = headerLengthOf(checked);
-  let extensions = encodeHeaderExtensions(checked.version === 2 ? required : [...required, names]);
-  // The names are a help for other programs; where a small cluster has no room for them, the image does without.
-  if (headerLength + extensions.length + backingName.length > clusterSize) {
-    extensions = encodeHeaderExtensions(required);
-  }
-  const backingOffset = headerLength + extensions.length;
-  if (backingOffset + backingName.length > clusterSize) {
-    throw new Qcow2Error("invalid-option", "The names of other files do not fit into the first cluster", {
-      option: "backing_file",
-    });
-  }
-  const bytes = new Uint8Array(clusterSize);
-  const backing = { offset: backingName.length > 0 ? backingOffset : 0, size: backingName.length };
-  bytes.set(encodeHeader(headerOf(options, checked, plan, backing)));
-  bytes.set(extensions, headerLength);
-  bytes.set(backingName, backingOffset);
-  return bytes;
+  return {
+    header: headerOf(options, checked, plan),
+    extensions,
+    backingName: TEXT.encode(options.backingFile?.name ?? ""),
+  };
 }
 
-function headerLengthOf({ version }: CheckedImageOptions): number {
-  return version === 2 ? HEADER_V2_BYTES : HEADER_V3_BYTES;
-}
-
-function headerOf(
-  options: CreateOptions,
-  checked: CheckedImageOptions,
-  plan: ImagePlan,
-  backing: { readonly offset: number; readonly size: number },
-): Header {
+function headerOf(options: CreateOptions, checked: CheckedImageOptions, plan: ImagePlan): HeaderFields {
   const { geometry } = checked;
   let incompatibleFeatures = 0n;
   if (options.dataFile !== undefined) incompatibleFeatures |= INCOMPATIBLE_DATA_FILE;
@@ -124,8 +90,6 @@ function headerOf(
   if (checked.compressionType !== "zlib") incompatibleFeatures |= INCOMPATIBLE_COMPRESSION_TYPE;
   return {
     version: checked.version,
-    backingFileOffset: BigInt(backing.offset),
-    backingFileSize: backing.size,
     clusterBits: geometry.clusterBits,
     size: BigInt(plan.size),
     cryptMethod: 0,
@@ -139,7 +103,6 @@ function headerOf(
     compatibleFeatures: checked.lazyRefcounts ? COMPATIBLE_LAZY_REFCOUNTS : 0n,
     autoclearFeatures: options.dataFile?.raw === true ? AUTOCLEAR_DATA_FILE_RAW : 0n,
     refcountOrder: Math.log2(geometry.refcountBits),
-    headerLength: headerLengthOf(checked),
     compressionType: checked.compressionType === "zstd" ? 1 : 0,
     unknownFields: new Uint8Array(0),
   };

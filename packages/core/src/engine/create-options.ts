@@ -1,10 +1,8 @@
 /** Options of a new image, the same as those of `qemu-img create -f qcow2 -o`. */
 import type { Codecs, CompressionType } from "../codec/codec.ts";
+import type { Preallocation } from "../disk/disk.ts";
 import type { References } from "../references/references.ts";
 import type { Storage } from "../storage/storage.ts";
-
-/** How much is reserved when the image is created: nothing, the tables, or the tables and the space for the data. */
-export type Preallocation = "off" | "metadata" | "falloc" | "full";
 
 /** What an image looks like, without where it is stored; also what `measure` needs. */
 export interface ImageOptions {

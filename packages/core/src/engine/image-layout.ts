@@ -77,8 +77,12 @@ export async function readImageLayout(
   { forCheck = false }: { readonly forCheck?: boolean } = {},
 ): Promise<ImageLayout> {
   const bytes = await readFirstCluster(storage);
+  return decodeImageLayout(bytes, forCheck ? undefined : await storage.size());
+}
+
+/** As {@link readImageLayout}, from the bytes of the first cluster; without `fileSize` as `forCheck`. */
+export function decodeImageLayout(bytes: Uint8Array, fileSize: number | undefined): ImageLayout {
   const header = decodeHeader(bytes);
-  const fileSize = forCheck ? undefined : await storage.size();
   checkClusterBits(header);
   const clusterSize = 2 ** header.clusterBits;
   if (header.backingFileOffset > BigInt(clusterSize)) {
@@ -109,7 +113,8 @@ export async function readImageLayout(
   const virtualSize = safe(header.size, "virtual size");
   const refcountTable = checkRefcountTable(header, clusterSize, fileSize);
   const l1Table = checkL1Table(header, geometry, virtualSize, fileSize);
-  const snapshotsOffset = forCheck ? Number(header.snapshotsOffset) : checkSnapshots(header, clusterSize);
+  const snapshotsOffset =
+    fileSize === undefined ? Number(header.snapshotsOffset) : checkSnapshots(header, clusterSize);
   const hasDataFile = (header.incompatibleFeatures & INCOMPATIBLE_DATA_FILE) !== 0n;
   return {
     header,
@@ -129,7 +134,7 @@ export async function readImageLayout(
 }
 
 /** Header, extensions and backing name all lie in the first cluster; its size is not known before it is read. */
-async function readFirstCluster(storage: Storage): Promise<Uint8Array> {
+export async function readFirstCluster(storage: Storage): Promise<Uint8Array> {
   const start = new Uint8Array(HEADER_V3_MIN_BYTES);
   const startLength = await storage.read(0, start);
   if (startLength < start.length) return start.subarray(0, startLength);

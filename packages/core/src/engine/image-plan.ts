@@ -1,4 +1,5 @@
 /** Where everything goes in a new image, computed before anything is written. */
+import type { Preallocation } from "../disk/disk.ts";
 import { Qcow2Error } from "../errors.ts";
 import { createGeometry, type Geometry, l1EntriesFor, roundUp } from "../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../format/l1-entry.ts";
@@ -13,7 +14,7 @@ import {
   MIN_EXTENDED_L2_CLUSTER_BITS,
   SECTOR_SIZE,
 } from "../limits.ts";
-import type { ImageOptions, Preallocation } from "./create-options.ts";
+import type { ImageOptions } from "./create-options.ts";
 
 const DEFAULT_CLUSTER_SIZE = 65536;
 const DEFAULT_REFCOUNT_BITS = 16;

@@ -30,7 +30,10 @@ export interface OpenOptions {
   /** Default {@link denyReferences}: an image that needs a second file is refused. */
   readonly references?: References | undefined;
   readonly codecs?: Codecs | undefined;
-  /** Open only what `info` and `check` need: no other file is opened, and guest data cannot be read; implies read-only. */
+  /**
+   * Open only what `info` and `check` need: no other file is opened, and guest data cannot be read. Read-only, unless
+   * `readOnly` is given as false: then what does not need guest data can be changed.
+   */
   readonly metadataOnly?: boolean | undefined;
   /** Read an internal snapshot, by id or else by name, instead of the active disk; implies read-only. */
   readonly snapshot?: string | undefined;
@@ -73,6 +76,7 @@ export interface OpenImage {
   readonly discard: "ignore" | "unmap";
   readonly overlapClasses: ReadonlySet<MetadataClass>;
   readonly cacheBytes: CacheBytes;
+  readonly references: References;
   /** Virtual size of what is read: of the active disk, or of the snapshot. */
   readonly size: number;
   readonly snapshots: readonly SnapshotEntry[];
@@ -93,8 +97,7 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const { storage } = options;
   const overlapClasses = classesOf(options.overlapCheck);
   const metadataOnly = options.metadataOnly ?? false;
-  const readOnly =
-    options.readOnly === true || storage.readOnly || metadataOnly || options.snapshot !== undefined;
+  const readOnly = (options.readOnly ?? metadataOnly) || storage.readOnly || options.snapshot !== undefined;
   const layout = await readLayout(storage, { repairs: !readOnly && (options.repair ?? true) });
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
@@ -118,6 +121,7 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
       discard: options.discard ?? "ignore",
       overlapClasses,
       cacheBytes,
+      references,
       ...tables,
       backing,
       dataStorage,

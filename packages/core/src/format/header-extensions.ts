@@ -42,6 +42,19 @@ export function decodeHeaderExtensions(bytes: Uint8Array, start: number, end: nu
   return extensions;
 }
 
+/**
+ * Where the extensions in bytes[start, end) end: behind the end marker, or at `end` without one. They must have been
+ * decoded without an error.
+ */
+export function headerExtensionsEnd(bytes: Uint8Array, start: number, end: number): number {
+  const view = viewOf(bytes);
+  for (let at = start; at + 8 <= end; ) {
+    if (view.getUint32(at) === EXTENSION_END) return at + 8;
+    at += 8 + Math.ceil(view.getUint32(at + 4) / 8) * 8;
+  }
+  return end;
+}
+
 /** Encodes the extensions, each padded to 8 bytes, followed by the end marker. */
 export function encodeHeaderExtensions(extensions: readonly HeaderExtension[]): Uint8Array {
   const length = extensions.reduce((sum, { data }) => sum + 8 + Math.ceil(data.length / 8) * 8, 8);

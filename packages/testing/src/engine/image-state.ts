@@ -12,6 +12,8 @@ export interface SnapshotState {
 export interface ImageState {
   readonly disk: Uint8Array;
   readonly snapshots: readonly SnapshotState[];
+  /** The name of the backing file as recorded. */
+  readonly backingName: string | undefined;
 }
 
 /** What a closed image holds. */
@@ -24,7 +26,7 @@ export async function imageStateOf(files: ShapeFiles): Promise<ImageState> {
       snapshots.push({ id, name, disk: await readAll(snapshot) });
       await snapshot.close();
     }
-    return { disk: await readAll(image), snapshots };
+    return { disk: await readAll(image), snapshots, backingName: image.info().backingFile };
   } finally {
     await image.close();
   }
@@ -53,6 +55,7 @@ export async function expectDisk(image: Qcow2Image, state: ImageState): Promise<
 function isSameState(first: ImageState, second: ImageState): boolean {
   return (
     Buffer.compare(first.disk, second.disk) === 0 &&
+    first.backingName === second.backingName &&
     first.snapshots.length === second.snapshots.length &&
     first.snapshots.every(({ id, name, disk }, index) => {
       const other = second.snapshots[index];
@@ -61,7 +64,7 @@ function isSameState(first: ImageState, second: ImageState): boolean {
   );
 }
 
-function describe({ disk, snapshots }: ImageState): string {
+function describe({ disk, snapshots, backingName }: ImageState): string {
   const names = snapshots.map(({ id, name }) => `${id} ('${name}')`).join(", ");
-  return `a disk of ${disk.length} bytes with the snapshots ${names || "none"}`;
+  return `a disk of ${disk.length} bytes with the snapshots ${names || "none"} over ${backingName?.length ?? "no"} bytes of backing file name`;
 }

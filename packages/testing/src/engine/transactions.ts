@@ -2,7 +2,7 @@
  * Changes of an image as a whole, such as taking a snapshot: after any operations, whatever fails and whenever the power
  * goes, the image holds what it did before or what it has to hold afterwards, all of it, and its check finds nothing.
  */
-import { isQcow2Error, type Qcow2Error, type Qcow2Image } from "@qcow2/core";
+import { isQcow2Error, type Preallocation, type Qcow2Error, type Qcow2Image } from "@qcow2/core";
 import fc from "fast-check";
 import { Random } from "../random.ts";
 import { crashStates } from "./crash-states.ts";
@@ -14,10 +14,13 @@ import { FAULT_KINDS, type Fault, FaultStorage } from "./fault-storage.ts";
 import { expectDisk, expectImageState, type ImageState, imageStateOf } from "./image-state.ts";
 import { expectEnd, expectNoCorruption } from "./sound-image.ts";
 
-/** `which` is the index of a snapshot, modulo how many there are; without any, nothing happens. */
 type Transaction =
   | { readonly kind: "create-snapshot" }
-  | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number };
+  /** `which` is the index of a snapshot, modulo how many there are; without any, nothing happens. */
+  | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number }
+  | { readonly kind: "resize"; readonly size: number; readonly preallocation: Preallocation }
+  /** Another name for the same backing file; without one, nothing happens. */
+  | { readonly kind: "rename-backing"; readonly length: number; readonly format: boolean };
 
 /** As plain JSON. */
 export interface TransactionCase {
@@ -40,14 +43,32 @@ export interface TransactionCaseOptions {
   readonly points: number;
 }
 
-/** For shapes without an external data file, whose images cannot have snapshots. */
+/** Images with an external data file have no snapshots. */
 export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<TransactionCase> {
   const which = fc.nat(7);
   const create = fc.constant<Transaction>({ kind: "create-snapshot" });
   const others = fc
     .record({ kind: fc.constantFrom("apply-snapshot" as const, "delete-snapshot" as const), which })
     .map((drawn): Transaction => drawn);
-  const transaction = fc.oneof({ weight: 3, arbitrary: create }, { weight: 3, arbitrary: others });
+  const header = fc.oneof<fc.Arbitrary<Transaction>[]>(
+    fc.record({
+      kind: fc.constant("resize" as const),
+      size: fc.nat(Math.ceil((shape.size * 1.5) / 512)).map((sectors) => sectors * 512),
+      preallocation: fc.constantFrom<Preallocation[]>("off", "off", "metadata", "falloc", "full"),
+    }),
+    fc.record({
+      kind: fc.constant("rename-backing" as const),
+      length: fc.integer({ min: 1, max: Math.min(1023, shape.clusterSize / 4) }),
+      format: fc.boolean(),
+    }),
+  );
+  const transaction = shape.hasDataFile
+    ? header
+    : fc.oneof(
+        { weight: 3, arbitrary: create },
+        { weight: 3, arbitrary: others },
+        { weight: 3, arbitrary: header },
+      );
   const step = fc.oneof<fc.Arbitrary<EngineOperation | Transaction>[]>(
     engineOperationArbitrary(shape),
     transaction,
@@ -90,8 +111,9 @@ async function runSteps(
       await expectNoCorruption(image, { noLeaks: true });
       continue;
     }
+    if (!fits(step, shape, image.size)) continue;
     await applyToImage(step, image);
-    const change = changeOf(step, shape);
+    const change = changeOf(step, { ...shape, size: image.size });
     if (change === undefined) continue;
     const disk = state.disk.slice();
     disk.set(change.bytes, change.offset);
@@ -107,15 +129,24 @@ async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Im
   try {
     await run(step, state, image);
   } catch (error) {
-    if (isTooNarrow(error)) return state;
+    if (isRefusal(error)) return state;
     throw error;
   }
   return stateAfter(step, state);
 }
 
-/** More users of a cluster than its refcount can say: nothing was done. */
-function isTooNarrow(error: unknown): boolean {
-  return isQcow2Error(error, "limit-exceeded") && error.data.what === "refcount";
+/** More users of a cluster than its refcount can say, or more than the version can: nothing was done. */
+function isRefusal(error: unknown): boolean {
+  if (isQcow2Error(error, "limit-exceeded")) return error.data.what === "refcount";
+  return isQcow2Error(error, "unsupported") && error.data.operation === "resize";
+}
+
+/** False for an operation that was drawn for another size than the disk has now, and makes no sense with this one. */
+function fits(operation: EngineOperation, { clusterSize }: EngineShape, size: number): boolean {
+  if (operation.kind === "flush") return true;
+  const end = operation.offset + operation.length;
+  if (operation.kind === "write-compressed" && end % clusterSize !== 0) return end === size;
+  return end <= size;
 }
 
 async function checkCuts(
@@ -191,6 +222,7 @@ async function runWithFault(
       cacheBytes,
       discard,
       wrap: (inner, role) => {
+        if (role !== "image") return inner;
         storage ??= new FaultStorage(inner, role, fault);
         return storage;
       },
@@ -240,12 +272,12 @@ async function attemptTwice(last: Transaction, before: ImageState, image: Qcow2I
   };
   let failure = await attempt();
   if (failure === undefined) return "done";
-  if (isTooNarrow(failure)) return "refused";
+  if (isRefusal(failure)) return "refused";
   expectFromStorage(failure);
   const first = failure as Qcow2Error<"io">;
   failure = await attempt();
   if (failure === undefined) return "done";
-  if (isTooNarrow(failure)) return "refused";
+  if (isRefusal(failure)) return "refused";
   if (failure !== first) {
     expectFromStorage(failure);
     return "undone";
@@ -281,6 +313,18 @@ async function run(transaction: Transaction, state: ImageState, image: Qcow2Imag
     await image.createSnapshot({ name: nameOfNext(state), date: new Date(1_700_000_000_000) });
     return;
   }
+  if (transaction.kind === "resize") {
+    const { size, preallocation } = transaction;
+    const grows = size > image.size;
+    await image.resize({ size, shrink: !grows, preallocation: grows ? preallocation : "off" });
+    return;
+  }
+  if (transaction.kind === "rename-backing") {
+    if (state.backingName === undefined) return;
+    const { length, format } = transaction;
+    await image.setBackingFile({ name: "b".repeat(length), format: format ? "raw" : undefined });
+    return;
+  }
   const { snapshots } = state;
   const id = snapshots[transaction.which % snapshots.length]?.id;
   if (id === undefined) return;
@@ -290,13 +334,23 @@ async function run(transaction: Transaction, state: ImageState, image: Qcow2Imag
 
 function stateAfter(transaction: Transaction, state: ImageState): ImageState {
   const { disk, snapshots } = state;
+  if (transaction.kind === "resize") {
+    const resized = new Uint8Array(transaction.size);
+    resized.set(disk.subarray(0, transaction.size));
+    return { ...state, disk: resized };
+  }
+  if (transaction.kind === "rename-backing") {
+    return state.backingName === undefined
+      ? state
+      : { ...state, backingName: "b".repeat(transaction.length) };
+  }
   if (transaction.kind === "create-snapshot") {
-    return { disk, snapshots: [...snapshots, { id: nextId(state), name: nameOfNext(state), disk }] };
+    return { ...state, snapshots: [...snapshots, { id: nextId(state), name: nameOfNext(state), disk }] };
   }
   const chosen = snapshots[transaction.which % snapshots.length];
   if (chosen === undefined) return state;
-  if (transaction.kind === "apply-snapshot") return { disk: chosen.disk, snapshots };
-  return { disk, snapshots: snapshots.filter((snapshot) => snapshot !== chosen) };
+  if (transaction.kind === "apply-snapshot") return { ...state, disk: chosen.disk };
+  return { ...state, snapshots: snapshots.filter((snapshot) => snapshot !== chosen) };
 }
 
 function nextId({ snapshots }: ImageState): string {
@@ -307,6 +361,14 @@ function nameOfNext(state: ImageState): string {
   return `snapshot ${nextId(state)}`;
 }
 
+const TRANSACTIONS: ReadonlySet<string> = new Set<Transaction["kind"]>([
+  "create-snapshot",
+  "apply-snapshot",
+  "delete-snapshot",
+  "resize",
+  "rename-backing",
+]);
+
 function isTransaction(step: EngineOperation | Transaction): step is Transaction {
-  return step.kind.endsWith("-snapshot");
+  return TRANSACTIONS.has(step.kind);
 }

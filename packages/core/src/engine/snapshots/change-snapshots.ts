@@ -9,6 +9,7 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import type { OpenImage } from "../open-image.ts";
 import { l2TablesOf, setCopiedFlags } from "../transaction/l2-tables-of.ts";
 import {
+  type GiveBack,
   type HeaderChange,
   MetadataTransaction,
   type TransactionOptions,
@@ -33,7 +34,10 @@ export interface CreateSnapshotOptions extends TransactionOptions {
  * @throws Qcow2Error "unsupported" with an external data file, "invalid-option", "limit-exceeded", and what
  *   {@link MetadataTransaction.run} throws
  */
-export async function createSnapshot(context: WriteContext, options: CreateSnapshotOptions): Promise<void> {
+export async function createSnapshot(
+  context: WriteContext,
+  options: CreateSnapshotOptions,
+): Promise<GiveBack> {
   const { image } = context;
   assertNoDataFile(image, "create a snapshot");
   if (image.snapshots.length >= MAX_SNAPSHOTS) {
@@ -44,7 +48,7 @@ export async function createSnapshot(context: WriteContext, options: CreateSnaps
     });
   }
   const entry = newEntry(image, options);
-  await MetadataTransaction.run(
+  return await MetadataTransaction.run(
     context,
     async (transaction) => {
       const { l1 } = image.mapping;
@@ -71,14 +75,14 @@ export async function applySnapshot(
   context: WriteContext,
   wanted: SnapshotReference,
   options: TransactionOptions = {},
-): Promise<void> {
+): Promise<GiveBack> {
   const { image } = context;
   assertNoDataFile(image, "apply a snapshot");
   if (image.bitmaps.length > 0) {
     throw new Qcow2Error("unsupported", "Device has active dirty bitmaps", { operation: "apply a snapshot" });
   }
   const entry = findSnapshot(image.snapshots, wanted);
-  await MetadataTransaction.run(
+  return await MetadataTransaction.run(
     context,
     async (transaction): Promise<HeaderChange> => {
       const { l1 } = image.mapping;
@@ -109,10 +113,10 @@ export async function deleteSnapshot(
   context: WriteContext,
   wanted: SnapshotReference,
   options: TransactionOptions = {},
-): Promise<void> {
+): Promise<GiveBack> {
   const { image } = context;
   const entry = findOnlySnapshot(image.snapshots, wanted);
-  await MetadataTransaction.run(
+  return await MetadataTransaction.run(
     context,
     async (transaction) => {
       await dropTree(transaction, await readSnapshotL1(image, entry));

@@ -35,10 +35,13 @@ export async function shareTree(transaction: MetadataTransaction, l1: Uint8Array
 /** Counts one user less of the tree that `l1` leads to. */
 export async function dropTree(transaction: MetadataTransaction, l1: Uint8Array): Promise<void> {
   const { image, refcounts } = transaction;
-  const { geometry } = image.layout;
+  const { geometry, hasDataFile } = image.layout;
   for await (const { cluster, view } of l2TablesOf(image.storage, geometry, viewOf(l1))) {
     transaction.throwIfAborted();
-    for (const { first, count } of referencesOf(geometry, view)) await refcounts.change(first, count, -1);
+    // Clusters of an external data file are not counted.
+    for (const { first, count } of hasDataFile ? [] : referencesOf(geometry, view)) {
+      await refcounts.change(first, count, -1);
+    }
     await refcounts.change(cluster, 1, -1);
   }
 }

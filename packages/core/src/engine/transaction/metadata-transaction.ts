@@ -1,32 +1,34 @@
 /**
  * Changes of an image's metadata that come about all at once. New tables and new refcounts are written into clusters
- * that nothing refers to, made durable, and held against each other by a check; then one write of one sector of the
- * header switches to them. A power cut before that leaves the image as it was, one after it leaves it changed. What the
- * old tables occupied is free in the new refcounts.
+ * that nothing refers to, made durable, and held against each other by a check; then one write of one sector, the first
+ * of the header, switches to them. A power cut before that leaves the image as it was, one after it leaves it changed.
+ * What the old tables occupied is free in the new refcounts.
  */
 import { Qcow2Error } from "../../errors.ts";
-import { HEADER_SIZE_AT, HEADER_V2_BYTES } from "../../format/header.ts";
-import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
-import { viewOf, writeUint64 } from "../../format/uint64.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { SECTOR_SIZE } from "../../limits.ts";
 import { checkNewMetadata } from "../check/check-new-metadata.ts";
-import type { ImageLayout, TableLocation } from "../image-layout.ts";
+import { changeFirstCluster, type HeaderChange } from "../header/change-first-cluster.ts";
+import type { HeaderReplacement } from "../header/replace-first-cluster.ts";
+import { decodeImageLayout, readFirstCluster, type TableLocation } from "../image-layout.ts";
 import type { OpenImage } from "../open-image.ts";
 import type { WriteContext } from "../write-context.ts";
 import { ShadowRefcounts } from "./shadow-refcounts.ts";
 
+export type { HeaderChange } from "../header/change-first-cluster.ts";
+
 /** Memory for the refcount blocks of a transaction. */
 const REFCOUNT_CACHE_BYTES: number = 4 * 2 ** 20;
 
-/** What the header says differently when the transaction is over. */
-export interface HeaderChange {
-  readonly virtualSize?: number;
-  readonly l1Table?: TableLocation;
-  readonly snapshots?: { readonly offset: number; readonly count: number };
-}
-
 export interface TransactionOptions {
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Gives freed space back to the host, where the image was opened so; never fails. */
+export type GiveBack = () => Promise<void>;
+
+interface RunOptions extends TransactionOptions {
+  /** Bits of a refcount afterwards; default: as many as now. */
+  readonly refcountBits?: number | undefined;
 }
 
 export class MetadataTransaction {
@@ -35,12 +37,13 @@ export class MetadataTransaction {
   readonly #context: WriteContext;
   readonly #signal: AbortSignal | undefined;
 
-  private constructor(context: WriteContext, signal: AbortSignal | undefined) {
+  private constructor(context: WriteContext, { signal, refcountBits }: RunOptions) {
     this.#context = context;
     this.#signal = signal;
     this.image = context.image;
     this.refcounts = new ShadowRefcounts({
       current: context.image.refcounts,
+      refcountBits: refcountBits ?? context.image.layout.geometry.refcountBits,
       storage: context.image.storage,
       write: (offset, bytes) => this.#writeNew(offset, bytes),
       cacheBytes: REFCOUNT_CACHE_BYTES,
@@ -50,18 +53,20 @@ export class MetadataTransaction {
   /**
    * Runs `work`, and switches to what it returns. Nobody else may change the image meanwhile, and everything must have
    * been flushed. If it fails, the image is as it was; only if the switch itself fails, nobody knows, and the image
-   * takes no more changes.
-   * @throws Qcow2Error "needs-repair" if the image's metadata turns out to be damaged, "limit-exceeded", "corrupt", "io"
+   * takes no more changes. A change of nothing but the header's own fields costs no more than that. Returns what gives
+   * freed space back to the host, to be called when nobody looks at the old tables any more.
+   * @throws Qcow2Error "needs-repair" if the image's metadata turns out to be damaged, "limit-exceeded",
+   *   "invalid-option" if names do not fit into the first cluster, "corrupt", "io"
    */
   static async run(
     context: WriteContext,
     work: (transaction: MetadataTransaction) => Promise<HeaderChange>,
-    { signal }: TransactionOptions = {},
-  ): Promise<void> {
+    options: RunOptions = {},
+  ): Promise<GiveBack> {
     const { storage } = context.image;
     const originalSize = await storage.size();
-    const transaction = new MetadataTransaction(context, signal);
-    let header: Uint8Array;
+    const transaction = new MetadataTransaction(context, options);
+    let header: HeaderReplacement;
     try {
       header = await transaction.#prepare(await work(transaction));
     } catch (error) {
@@ -70,12 +75,19 @@ export class MetadataTransaction {
       throw error;
     }
     try {
-      await context.file.write("main-header", HEADER_SIZE_AT, header);
+      await context.file.write("main-header", 0, header.sector);
       await storage.flush();
     } catch (error) {
       context.file.refuse(error);
       throw error;
     }
+    return async () => {
+      if (context.image.discard === "unmap") await transaction.refcounts.giveBackFreed();
+    };
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#signal;
   }
 
   /** Throws the reason of the signal, if there is one and it was aborted. */
@@ -102,49 +114,50 @@ export class MetadataTransaction {
     await this.refcounts.change(offset / clusterSize, Math.ceil(length / clusterSize), -1);
   }
 
-  /** Writes what remains, makes it durable and checks it; returns the header's bytes that switch to it. */
-  async #prepare(change: HeaderChange): Promise<Uint8Array> {
+  /**
+   * Takes `count` new clusters in a row behind the end of the file, where they read as zeroes; returns their host offset.
+   */
+  async addZeroClusters(count: number): Promise<number> {
+    this.throwIfAborted();
     const { storage, layout } = this.image;
-    const refcountTable = await this.refcounts.finish();
-    await storage.flush();
-    const header = new Uint8Array(HEADER_V2_BYTES - HEADER_SIZE_AT);
-    await readExactly(storage, HEADER_SIZE_AT, header, "Header");
-    const view = viewOf(header);
-    const { l1Table = this.#currentL1(), virtualSize = layout.virtualSize } = change;
-    const snapshots = change.snapshots ?? {
-      offset: layout.snapshotsOffset,
-      count: layout.header.snapshotCount,
-    };
-    writeUint64(view, 0, virtualSize);
-    view.setUint32(12, l1Table.length / L1_ENTRY_BYTES);
-    writeUint64(view, 16, l1Table.offset);
-    writeUint64(view, 24, refcountTable.offset);
-    view.setUint32(32, refcountTable.length / layout.geometry.clusterSize);
-    view.setUint32(36, snapshots.count);
-    writeUint64(view, 40, snapshots.offset);
-    await this.#assertSound({
-      ...layout,
-      virtualSize,
-      l1Table,
+    const { clusterSize } = layout.geometry;
+    const first = await this.refcounts.allocateBehind(Math.ceil((await storage.size()) / clusterSize), count);
+    const end = (first + count) * clusterSize;
+    if ((await storage.size()) < end) await storage.truncate(end);
+    return first * clusterSize;
+  }
+
+  /** Writes what remains, makes it durable and checks it; returns how to switch to it. */
+  async #prepare(change: HeaderChange): Promise<HeaderReplacement> {
+    const { storage } = this.image;
+    const hasNewTables = this.refcounts.isChanged;
+    const refcountTable = hasNewTables ? await this.refcounts.finish() : undefined;
+    const replacement = changeFirstCluster(await readFirstCluster(storage), {
       refcountTable,
-      snapshotsOffset: snapshots.offset,
-      header: {
-        ...layout.header,
-        snapshotCount: snapshots.count,
-        snapshotsOffset: BigInt(snapshots.offset),
-      },
+      refcountBits: this.refcounts.refcountBits,
+      ...change,
     });
-    return header;
+    const { clearing, rest } = replacement;
+    if (hasNewTables) {
+      await storage.flush();
+      await this.#assertSound(replacement);
+    }
+    if (clearing !== undefined) {
+      await this.#context.file.write("main-header", 0, clearing);
+      await storage.flush();
+    }
+    if (!replacement.keepsRest) {
+      await this.#context.file.write("main-header", SECTOR_SIZE, rest);
+      await storage.flush();
+    }
+    return replacement;
   }
 
-  #currentL1(): TableLocation {
-    const { offset, bytes } = this.image.mapping.l1;
-    return { offset, length: bytes.length };
-  }
-
-  async #assertSound(layout: ImageLayout): Promise<void> {
+  async #assertSound({ bytes }: HeaderReplacement): Promise<void> {
+    const { storage } = this.image;
+    const layout = decodeImageLayout(bytes, await storage.size());
     const { corruptions, checkErrors } = await checkNewMetadata(
-      { storage: this.image.storage, layout },
+      { storage, layout },
       { signal: this.#signal },
     );
     if (corruptions + checkErrors === 0) return;

@@ -6,6 +6,8 @@
 import { assert, Qcow2Error } from "../../errors.ts";
 import {
   REFCOUNT_TABLE_ENTRY_BYTES,
+  type RefcountCodec,
+  refcountCodec,
   refcountTableEntryOffset,
   setRefcountTableEntry,
 } from "../../format/refcount-entry.ts";
@@ -20,9 +22,14 @@ import { TableCache } from "../table-cache.ts";
 export type WriteNew = (offset: number, bytes: Uint8Array) => Promise<void>;
 
 export class ShadowRefcounts {
+  /** Bits of a refcount afterwards. */
+  readonly refcountBits: number;
   readonly #current: RefcountStore;
+  readonly #storage: Storage;
   readonly #write: WriteNew;
   readonly #clusterSize: number;
+  readonly #codec: RefcountCodec;
+  /** Refcounts in one block afterwards. */
   readonly #perBlock: number;
   readonly #blocks: TableCache;
   readonly #copied = new Set<number>();
@@ -34,16 +41,21 @@ export class ShadowRefcounts {
   /** `current` must have nothing that waits to be written. */
   constructor(options: {
     readonly current: RefcountStore;
+    /** With another width than now, every block is written anew by {@link finish}. */
+    readonly refcountBits: number;
     readonly storage: Storage;
     readonly write: WriteNew;
     readonly cacheBytes: number;
   }) {
-    const { current } = options;
+    const { current, refcountBits } = options;
+    this.refcountBits = refcountBits;
     this.#current = current;
+    this.#storage = options.storage;
     this.#write = options.write;
     this.#clusterSize = current.geometry.clusterSize;
-    this.#perBlock = current.geometry.refcountsPerBlock;
-    this.#table = viewOf(current.table.bytes.slice());
+    this.#codec = refcountCodec(Math.log2(refcountBits));
+    this.#perBlock = (this.#clusterSize * 8) / refcountBits;
+    this.#table = viewOf(this.#keepsWidth ? current.table.bytes.slice() : new Uint8Array(0));
     this.#blocks = new TableCache({
       storage: options.storage,
       structure: "Refcount block",
@@ -52,19 +64,23 @@ export class ShadowRefcounts {
     });
   }
 
+  /** True if there is anything to write. */
+  get isChanged(): boolean {
+    return this.#copied.size > 0 || !this.#keepsWidth;
+  }
+
   async get(cluster: number): Promise<number> {
     const block = Math.floor(cluster / this.#perBlock);
     const offset = this.#offsetOf(block);
-    if (offset === 0) return 0;
-    const { codec } = this.#current;
-    return this.#blocks.with(offset, ({ view }) => codec.get(view, cluster % this.#perBlock));
+    if (offset === 0) return await this.#currentCount(cluster, block);
+    return this.#blocks.with(offset, ({ view }) => this.#codec.get(view, cluster % this.#perBlock));
   }
 
   /** As {@link get}, if that is known without reading. */
   getResident(cluster: number): number | undefined {
     const offset = this.#offsetOf(Math.floor(cluster / this.#perBlock));
     const block = this.#blocks.get(offset);
-    return block && this.#current.codec.get(block.view, cluster % this.#perBlock);
+    return block && this.#codec.get(block.view, cluster % this.#perBlock);
   }
 
   /**
@@ -72,7 +88,7 @@ export class ShadowRefcounts {
    * @throws Qcow2Error "limit-exceeded" if refcounts of this width cannot count so many, "corrupt" if there were fewer
    */
   async change(first: number, count: number, delta: 1 | -1): Promise<void> {
-    const { codec } = this.#current;
+    const codec = this.#codec;
     for (let cluster = first; cluster < first + count; ) {
       const block = Math.floor(cluster / this.#perBlock);
       const end = Math.min(first + count, (block + 1) * this.#perBlock);
@@ -97,10 +113,58 @@ export class ShadowRefcounts {
     return first;
   }
 
+  /** As {@link allocate}, from cluster `from` on, which must be behind all that is in use. */
+  async allocateBehind(from: number, count: number): Promise<number> {
+    this.#nextCluster = Math.max(this.#nextCluster, from);
+    return await this.allocate(count);
+  }
+
+  /**
+   * After the switch: gives clusters back to the host that were in use and are not any more, and the end of the file
+   * behind the last one in use. Nothing depends on it, so that a failure is none.
+   */
+  async giveBackFreed(): Promise<void> {
+    try {
+      const { codec, geometry } = this.#current;
+      const newCount = (cluster: number): number | Promise<number> =>
+        this.getResident(cluster) ?? this.get(cluster);
+      let end = 0;
+      for (let block = 0; block < this.#table.byteLength / REFCOUNT_TABLE_ENTRY_BYTES; block++) {
+        const offset = this.#offsetOf(block);
+        if (offset === 0) continue;
+        const last = await this.#blocks.with(offset, ({ view }) => {
+          let index = this.#perBlock - 1;
+          while (index >= 0 && this.#codec.get(view, index) === 0) index--;
+          return index;
+        });
+        if (last >= 0) end = block * this.#perBlock + last + 1;
+      }
+      for (let block = 0; block < this.#current.table.entries; block++) {
+        const first = block * geometry.refcountsPerBlock;
+        const used = await this.#current.withBlock(block, (table) =>
+          table === undefined ? [] : usedIndexes(codec, table.view, geometry.refcountsPerBlock),
+        );
+        for (const index of used) {
+          const cluster = first + index;
+          if (cluster >= end) break;
+          if ((await newCount(cluster)) === 0) {
+            await this.#storage.punchHole?.(cluster * this.#clusterSize, this.#clusterSize);
+          }
+        }
+      }
+      if (end * this.#clusterSize < (await this.#storage.size())) {
+        await this.#storage.truncate(end * this.#clusterSize);
+      }
+    } catch {
+      // The space stays with the file.
+    }
+  }
+
   /** Writes blocks and table; returns where the table is. Nothing may be changed afterwards. */
   async finish(): Promise<TableLocation> {
     if (this.#tableLocation !== undefined) return this.#tableLocation;
     const old = this.#current.table;
+    if (!this.#keepsWidth) await this.#convertAll();
     await this.change(old.offset / this.#clusterSize, old.bytes.length / this.#clusterSize, -1);
     let clusters: number;
     let first: number;
@@ -124,20 +188,80 @@ export class ShadowRefcounts {
     return block < entries ? refcountTableEntryOffset(this.#table, block) : 0;
   }
 
+  get #keepsWidth(): boolean {
+    return this.refcountBits === this.#current.geometry.refcountBits;
+  }
+
+  /** What a block that was not copied will say: with another width, what the current one says. */
+  async #currentCount(cluster: number, block: number): Promise<number> {
+    if (this.#keepsWidth || this.#copied.has(block)) return 0;
+    const { codec, geometry } = this.#current;
+    const index = Math.floor(cluster / geometry.refcountsPerBlock);
+    return await this.#current.withBlock(index, (table) =>
+      table === undefined ? 0 : codec.get(table.view, cluster % geometry.refcountsPerBlock),
+    );
+  }
+
   /** Gives a block a cluster of its own, the first time that one of its refcounts changes. */
   async #makeCopy(block: number): Promise<void> {
     if (this.#copied.has(block)) return;
     assert(this.#tableLocation === undefined, "refcounts change before they are written");
+    const bytes = this.#keepsWidth ? await this.#readCurrent(block) : await this.#convert(block);
     this.#copied.add(block);
     // Checks that the current block is where one may be.
-    const oldOffset = this.#current.blockOffset(block);
-    const old = await this.#current.withBlock(block, (table) => table?.bytes.slice());
+    const oldOffset = this.#keepsWidth ? this.#current.blockOffset(block) : 0;
     const home = await this.#takeFree(1);
-    const copy = this.#blocks.addNew(home * this.#clusterSize);
-    if (old !== undefined) copy.bytes.set(old);
+    this.#blocks.addNew(home * this.#clusterSize).bytes.set(bytes);
     this.#setOffset(block, home * this.#clusterSize);
     await this.change(home, 1, 1);
     if (oldOffset !== 0) await this.change(oldOffset / this.#clusterSize, 1, -1);
+  }
+
+  async #readCurrent(block: number): Promise<Uint8Array> {
+    return await this.#current.withBlock(
+      block,
+      (table) => table?.bytes.slice() ?? new Uint8Array(this.#clusterSize),
+    );
+  }
+
+  /** The refcounts of a block of the new width. */
+  async #convert(block: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(this.#clusterSize);
+    const view = viewOf(bytes);
+    const { codec, geometry } = this.#current;
+    const end = (block + 1) * this.#perBlock;
+    for (let cluster = block * this.#perBlock; cluster < end; ) {
+      const index = Math.floor(cluster / geometry.refcountsPerBlock);
+      const indexEnd = Math.min(end, (index + 1) * geometry.refcountsPerBlock);
+      await this.#current.withBlock(index, (table) => {
+        for (; table !== undefined && cluster < indexEnd; cluster++) {
+          const count = codec.get(table.view, cluster % geometry.refcountsPerBlock);
+          if (count > this.#codec.maximum) throw tooManyReferences(this.#codec.maximum);
+          this.#codec.set(view, cluster % this.#perBlock, count);
+        }
+      });
+      cluster = indexEnd;
+    }
+    return bytes;
+  }
+
+  /** Writes every block with the new width, and gives up all of the old ones. */
+  async #convertAll(): Promise<void> {
+    const { table, geometry } = this.#current;
+    for (let index = 0; index < table.entries; index++) {
+      const offset = this.#current.blockOffset(index);
+      if (offset === 0) continue;
+      const first = index * geometry.refcountsPerBlock;
+      const last = Math.floor((first + geometry.refcountsPerBlock - 1) / this.#perBlock);
+      for (let block = Math.floor(first / this.#perBlock); block <= last; block++) {
+        if (await this.#isUsed(block)) await this.#makeCopy(block);
+      }
+      await this.change(offset / this.#clusterSize, 1, -1);
+    }
+  }
+
+  async #isUsed(block: number): Promise<boolean> {
+    return !this.#copied.has(block) && (await this.#convert(block)).some((byte) => byte !== 0);
   }
 
   #setOffset(block: number, offset: number): void {
@@ -159,15 +283,16 @@ export class ShadowRefcounts {
 
   /** The first of `count` clusters in a row that are free now and that nobody was given before. */
   async #takeFree(count: number): Promise<number> {
-    const { codec } = this.#current;
+    const { codec, geometry } = this.#current;
+    const { refcountsPerBlock } = geometry;
     let run = 0;
     while (run < count) {
-      const block = Math.floor(this.#nextCluster / this.#perBlock);
-      const end = (block + 1) * this.#perBlock;
+      const block = Math.floor(this.#nextCluster / refcountsPerBlock);
+      const end = (block + 1) * refcountsPerBlock;
       run = await this.#current.withBlock(block, (table) => {
         for (; this.#nextCluster < end && run < count; this.#nextCluster++) {
           const isFree =
-            table === undefined || codec.get(table.view, this.#nextCluster % this.#perBlock) === 0;
+            table === undefined || codec.get(table.view, this.#nextCluster % refcountsPerBlock) === 0;
           run = isFree ? run + 1 : 0;
         }
         return run;
@@ -186,6 +311,12 @@ export class ShadowRefcounts {
     }
     this.#blocks.written(copies);
   }
+}
+
+function usedIndexes(codec: RefcountCodec, view: DataView, count: number): number[] {
+  const used: number[] = [];
+  for (let index = 0; index < count; index++) if (codec.get(view, index) !== 0) used.push(index);
+  return used;
 }
 
 function freeCluster(offset: number): Qcow2Error {

@@ -1,0 +1,128 @@
+/** Changing the virtual size, as one transaction. */
+import type { DiskResizeOptions, Preallocation } from "../../disk/disk.ts";
+import { Qcow2Error } from "../../errors.ts";
+import { l1EntriesFor, roundUp } from "../../format/geometry.ts";
+import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
+import { MAX_L1_BYTES, MAX_VIRTUAL_SIZE, SECTOR_SIZE } from "../../limits.ts";
+import { writeZeroBytes } from "../../storage/write-zeroes.ts";
+import { writeGuestData } from "../guest-writer.ts";
+import { isDataFileRaw, type OpenImage } from "../open-image.ts";
+import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
+import {
+  type GiveBack,
+  type HeaderChange,
+  MetadataTransaction,
+} from "../transaction/metadata-transaction.ts";
+import type { WriteContext } from "../write-context.ts";
+import { resizeTree } from "./resize-tree.ts";
+
+/** @throws Qcow2Error "invalid-option", "unsupported", and what {@link MetadataTransaction.run} throws */
+export async function resizeImage(context: WriteContext, options: DiskResizeOptions): Promise<GiveBack> {
+  const { image } = context;
+  const { layout, size: oldSize } = image;
+  const { size } = options;
+  assertResize(image, options);
+  if (size > oldSize) {
+    await zeroTail(context);
+    do await context.commit.flush();
+    while (context.commit.isDirty);
+    // The data file is longer before the image says so, and shorter only after that.
+    if (layout.hasDataFile) await growDataFile(image, options);
+  }
+  const giveBack = await MetadataTransaction.run(
+    context,
+    async (transaction): Promise<HeaderChange> => {
+      const l1Table = await resizeTree(transaction, {
+        size,
+        preallocation: preallocationOf(image, options),
+        revealsBacking: size > oldSize && image.backing !== undefined && image.backing.size > oldSize,
+      });
+      const isUnsized = image.snapshots.some(({ diskSize }) => diskSize === undefined);
+      const diskSize = BigInt(oldSize);
+      // Where a snapshot does not say its size, it is the image's.
+      const sized = image.snapshots.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize }));
+      const snapshots = isUnsized ? await replaceSnapshotTable(transaction, sized) : undefined;
+      return { virtualSize: size, l1Table, snapshots };
+    },
+    options,
+  );
+  if (size < oldSize && layout.hasDataFile) await image.dataStorage.truncate(size);
+  return giveBack;
+}
+
+/** An external data file that is to be read on its own must have every guest cluster in the tables. */
+function preallocationOf({ layout }: OpenImage, { preallocation = "off" }: DiskResizeOptions): Preallocation {
+  return preallocation === "off" && isDataFileRaw(layout) ? "metadata" : preallocation;
+}
+
+function assertResize(
+  image: OpenImage,
+  { size, shrink = false, preallocation = "off" }: DiskResizeOptions,
+): void {
+  const { layout, snapshots, bitmaps, metadataOnly } = image;
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new RangeError(`size must be an integer from 0 to 2^53 - 1, not ${size}`);
+  }
+  if (size % SECTOR_SIZE !== 0) refuse("size", "The new size must be a multiple of 512");
+  if (snapshots.length > 0 && layout.header.version < 3) {
+    throw new Qcow2Error("unsupported", "Can't resize a v2 image which has snapshots", {
+      operation: "resize",
+    });
+  }
+  if (bitmaps.length > 0) {
+    throw new Qcow2Error("unsupported", "Images with persistent bitmaps cannot be resized yet", {
+      operation: "resize",
+    });
+  }
+  if (metadataOnly && (layout.hasDataFile || layout.backingFile !== undefined)) {
+    throw new Qcow2Error("unsupported", "Resizing needs the image's other files, and they were not opened", {
+      operation: "resize",
+    });
+  }
+  const entries = l1EntriesFor(layout.geometry, size);
+  if (size > MAX_VIRTUAL_SIZE || entries * L1_ENTRY_BYTES > MAX_L1_BYTES) {
+    refuse(
+      "size",
+      `The image size is too large for its cluster size: the L1 table would have ${entries * L1_ENTRY_BYTES} bytes`,
+    );
+  }
+  if (size < image.size && !shrink) {
+    refuse("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
+  }
+  if (size < image.size && preallocation !== "off") {
+    refuse("preallocation", "Preallocation can't be used for shrinking an image");
+  }
+}
+
+/**
+ * What a cluster holds behind the end of the disk is nobody's, and need not be zeroes: a larger disk that was cut off
+ * before leaves its data there, and a longer backing file would show through. It becomes visible when the disk grows.
+ */
+async function zeroTail(context: WriteContext): Promise<void> {
+  const { image } = context;
+  const { clusterSize } = image.layout.geometry;
+  const tail = new Uint8Array(roundUp(image.size, clusterSize) - image.size);
+  if (tail.length === 0 || image.metadataOnly) return;
+  await context.reads.run(() => image.reader.read(image.size, tail));
+  if (tail.every((byte) => byte === 0)) return;
+  await writeGuestData(context, image.size, tail.fill(0));
+}
+
+async function growDataFile(image: OpenImage, options: DiskResizeOptions): Promise<void> {
+  const { dataStorage, size: oldSize } = image;
+  const { size, signal } = options;
+  const preallocation = preallocationOf(image, options);
+  const length = size - oldSize;
+  const fileSize = await dataStorage.size();
+  // What the file holds behind the disk's end is nobody's, but would become visible.
+  if (fileSize > oldSize)
+    await writeZeroBytes(dataStorage, oldSize, Math.min(fileSize, size) - oldSize, signal);
+  if (fileSize < size) await dataStorage.truncate(size);
+  if (preallocation === "full") await writeZeroBytes(dataStorage, oldSize, length, signal);
+  if (preallocation === "falloc") await dataStorage.allocate?.(oldSize, length);
+  await dataStorage.flush();
+}
+
+function refuse(option: string, message: string): never {
+  throw new Qcow2Error("invalid-option", message, { option });
+}
