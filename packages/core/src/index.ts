@@ -13,6 +13,7 @@ export { diskReadable, diskWritable } from "./disk/disk-streams.ts";
 export { mergeExtents } from "./disk/merge-extents.ts";
 export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
+export type { AmendOptions } from "./engine/amend/amend-image.ts";
 export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions } from "./engine/create-options.ts";

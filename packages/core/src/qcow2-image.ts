@@ -10,6 +10,13 @@ import type {
 } from "./disk/disk.ts";
 import { assertDiskBytes, assertDiskRange } from "./disk/disk-range.ts";
 import { diskReadable, diskWritable } from "./disk/disk-streams.ts";
+import {
+  type AmendOptions,
+  amendImage,
+  assertAmendment,
+  changesImage,
+  downgradeImage,
+} from "./engine/amend/amend-image.ts";
 import { Epochs, type RangeLock } from "./engine/async-lock.ts";
 import { assertBackingFile, type BackingFileChange, changeBackingFile } from "./engine/backing-file.ts";
 import { beginChangingMetadata, beginWriting } from "./engine/begin-writing.ts";
@@ -318,6 +325,22 @@ export class Qcow2Image implements WritableDisk {
    */
   async resize(options: DiskResizeOptions): Promise<void> {
     await this.#transform((writer) => resizeImage(writer, options));
+  }
+
+  /**
+   * Changes options that the image was created with. All are looked at before anything is changed; a power cut leaves
+   * the image as it was, as it has to be, or between two of up to two steps, each of which is one change of the whole:
+   * the step down to version 2 comes last.
+   * @throws Qcow2Error "invalid-option" for what the image cannot become, "limit-exceeded" if a cluster has more users
+   *   than narrower refcounts can count, and as {@link createSnapshot}
+   */
+  async amend(options: AmendOptions): Promise<void> {
+    this.#assertChangeable();
+    assertAmendment(this.#image, options);
+    if (changesImage(this.#image, options)) await this.#transform((writer) => amendImage(writer, options));
+    if (options.version === 2 && this.#image.layout.header.version === 3) {
+      await this.#transform((writer) => downgradeImage(writer, options));
+    }
   }
 
   /**

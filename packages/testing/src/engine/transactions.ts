@@ -20,7 +20,8 @@ type Transaction =
   | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number }
   | { readonly kind: "resize"; readonly size: number; readonly preallocation: Preallocation }
   /** Another name for the same backing file; without one, nothing happens. */
-  | { readonly kind: "rename-backing"; readonly length: number; readonly format: boolean };
+  | { readonly kind: "rename-backing"; readonly length: number; readonly format: boolean }
+  | { readonly kind: "amend"; readonly version: 2 | 3; readonly refcountBits: number };
 
 /** As plain JSON. */
 export interface TransactionCase {
@@ -60,6 +61,11 @@ export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<Trans
       kind: fc.constant("rename-backing" as const),
       length: fc.integer({ min: 1, max: Math.min(1023, shape.clusterSize / 4) }),
       format: fc.boolean(),
+    }),
+    fc.record({
+      kind: fc.constant("amend" as const),
+      version: fc.constantFrom(2 as const, 3 as const),
+      refcountBits: fc.constantFrom(1, 2, 8, 16, 16, 32, 64),
     }),
   );
   const transaction = shape.hasDataFile
@@ -135,9 +141,10 @@ async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Im
   return stateAfter(step, state);
 }
 
-/** More users of a cluster than its refcount can say, or more than the version can: nothing was done. */
+/** More users of a cluster than its refcount can say, or what the image's version cannot have: nothing was done. */
 function isRefusal(error: unknown): boolean {
   if (isQcow2Error(error, "limit-exceeded")) return error.data.what === "refcount";
+  if (isQcow2Error(error, "invalid-option")) return true;
   return isQcow2Error(error, "unsupported") && error.data.operation === "resize";
 }
 
@@ -319,6 +326,11 @@ async function run(transaction: Transaction, state: ImageState, image: Qcow2Imag
     await image.resize({ size, shrink: !grows, preallocation: grows ? preallocation : "off" });
     return;
   }
+  if (transaction.kind === "amend") {
+    const { version, refcountBits } = transaction;
+    await image.amend({ version, refcountBits: version === 2 ? 16 : refcountBits, lazyRefcounts: false });
+    return;
+  }
   if (transaction.kind === "rename-backing") {
     if (state.backingName === undefined) return;
     const { length, format } = transaction;
@@ -339,6 +351,7 @@ function stateAfter(transaction: Transaction, state: ImageState): ImageState {
     resized.set(disk.subarray(0, transaction.size));
     return { ...state, disk: resized };
   }
+  if (transaction.kind === "amend") return state;
   if (transaction.kind === "rename-backing") {
     return state.backingName === undefined
       ? state
@@ -367,6 +380,7 @@ const TRANSACTIONS: ReadonlySet<string> = new Set<Transaction["kind"]>([
   "delete-snapshot",
   "resize",
   "rename-backing",
+  "amend",
 ]);
 
 function isTransaction(step: EngineOperation | Transaction): step is Transaction {

@@ -4,8 +4,7 @@ import { L1_ENTRY_BYTES, l1EntryCopied, setL1Entry } from "../../format/l1-entry
 import type { SnapshotEntry } from "../../format/snapshot-table.ts";
 import { decodeStoredText } from "../../format/stored-text.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { MAX_L1_BYTES, MAX_SNAPSHOTS, MAX_VIRTUAL_SIZE } from "../../limits.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { MAX_SNAPSHOTS, MAX_VIRTUAL_SIZE } from "../../limits.ts";
 import type { OpenImage } from "../open-image.ts";
 import { l2TablesOf, setCopiedFlags } from "../transaction/l2-tables-of.ts";
 import {
@@ -16,7 +15,14 @@ import {
 } from "../transaction/metadata-transaction.ts";
 import type { WriteContext } from "../write-context.ts";
 import { findOnlySnapshot, findSnapshot, type SnapshotReference } from "./find-snapshot.ts";
-import { dropTree, l1ForSize, replaceSnapshotTable, shareTree, snapshotL1Location } from "./snapshot-tree.ts";
+import {
+  dropTree,
+  l1ForSize,
+  readSnapshotL1,
+  replaceSnapshotTable,
+  shareTree,
+  snapshotL1Location,
+} from "./snapshot-tree.ts";
 
 /** Bytes of a name or an id: 16-bit lengths. */
 const MAX_STORED_TEXT_BYTES = 0xffff;
@@ -210,20 +216,6 @@ function diskSizeOf(image: OpenImage, { diskSize }: SnapshotEntry): number {
     structure: "snapshot table",
     found: diskSize,
   });
-}
-
-async function readSnapshotL1({ storage, layout }: OpenImage, entry: SnapshotEntry): Promise<Uint8Array> {
-  const { offset, length } = snapshotL1Location(entry);
-  if (length > MAX_L1_BYTES || offset % layout.geometry.clusterSize !== 0 || !Number.isSafeInteger(offset)) {
-    throw new Qcow2Error("invalid-image", "The snapshot's L1 table is not where one can be", {
-      structure: "snapshot table",
-      offset,
-      found: length,
-    });
-  }
-  const bytes = new Uint8Array(length);
-  await readExactly(storage, offset, bytes, "Snapshot L1 table");
-  return bytes;
 }
 
 function assertNoDataFile({ layout }: OpenImage, operation: string): void {

@@ -4,8 +4,10 @@ import { l1EntriesFor } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, setL1Entry } from "../../format/l1-entry.ts";
 import { encodeSnapshotTable, type SnapshotEntry } from "../../format/snapshot-table.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { MAX_SNAPSHOT_TABLE_BYTES } from "../../limits.ts";
+import { MAX_L1_BYTES, MAX_SNAPSHOT_TABLE_BYTES } from "../../limits.ts";
+import { readExactly } from "../../storage/read-exactly.ts";
 import type { TableLocation } from "../image-layout.ts";
+import type { OpenImage } from "../open-image.ts";
 import { clearCopiedFlags, l2TablesOf, referencesOf } from "../transaction/l2-tables-of.ts";
 import type { MetadataTransaction } from "../transaction/metadata-transaction.ts";
 
@@ -49,6 +51,24 @@ export async function dropTree(transaction: MetadataTransaction, l1: Uint8Array)
 /** Where the L1 table of a snapshot is. */
 export function snapshotL1Location(entry: SnapshotEntry): TableLocation {
   return { offset: Number(entry.l1TableOffset), length: entry.l1Size * L1_ENTRY_BYTES };
+}
+
+/** @throws Qcow2Error "invalid-image" if it is not where a table can be, "truncated", "io" */
+export async function readSnapshotL1(
+  { storage, layout }: OpenImage,
+  entry: SnapshotEntry,
+): Promise<Uint8Array> {
+  const { offset, length } = snapshotL1Location(entry);
+  if (length > MAX_L1_BYTES || offset % layout.geometry.clusterSize !== 0 || !Number.isSafeInteger(offset)) {
+    throw new Qcow2Error("invalid-image", "The snapshot's L1 table is not where one can be", {
+      structure: "snapshot table",
+      offset,
+      found: length,
+    });
+  }
+  const bytes = new Uint8Array(length);
+  await readExactly(storage, offset, bytes, "Snapshot L1 table");
+  return bytes;
 }
 
 /** An L1 table with at least the entries that a disk of `virtualSize` bytes needs. */
