@@ -26,6 +26,8 @@ export interface CommandHelp {
 export interface Command<Table extends OptionTable = OptionTable> {
   readonly options: Table;
   readonly help: CommandHelp;
+  /** The last word is an operand even if it begins with a dash, as a negative size does. */
+  readonly lastIsOperand?: boolean;
   /** Returns the exit code; failures are thrown. */
   run(args: ParsedArguments<Table>, context: CommandContext): Promise<number>;
 }

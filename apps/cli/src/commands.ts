@@ -7,6 +7,10 @@ interface CommandEntry {
 }
 
 export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  amend: {
+    summary: "Change options that an image was created with",
+    load: async () => (await import("./commands/amend.ts")).amendCommand,
+  },
   check: {
     summary: "Check an image's metadata for errors and leaks",
     load: async () => (await import("./commands/check.ts")).checkCommand,
@@ -35,6 +39,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Tell how large an image would be",
     load: async () => (await import("./commands/measure.ts")).measureCommand,
   },
+  resize: {
+    summary: "Change the virtual size of an image",
+    load: async () => (await import("./commands/resize.ts")).resizeCommand,
+  },
   snapshot: {
     summary: "List, take, apply or delete internal snapshots",
     load: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
@@ -42,12 +50,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** What qemu-img has and this command does not have yet; they are refused by name. */
-export const MISSING_COMMANDS: readonly string[] = [
-  "amend",
-  "bench",
-  "bitmap",
-  "commit",
-  "dd",
-  "rebase",
-  "resize",
-];
+export const MISSING_COMMANDS: readonly string[] = ["bench", "bitmap", "commit", "dd", "rebase"];

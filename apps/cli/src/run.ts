@@ -54,7 +54,7 @@ async function runCommand(
   argv: readonly string[],
   context: CommandContext,
 ): Promise<number> {
-  const scanned = getopt(argv, command.options);
+  const scanned = getopt(argv, command.options, { lastIsOperand: command.lastIsOperand ?? false });
   if (scanned.kind === "arguments") return await command.run(scanned.parsed, context);
   const { commandHelp } = await import("./output/help-text.ts");
   await context.out.print(commandHelp(context.program, name, command));

@@ -329,8 +329,8 @@ export class Qcow2Image implements WritableDisk {
 
   /**
    * Changes options that the image was created with. All are looked at before anything is changed; a power cut leaves
-   * the image as it was, as it has to be, or between two of up to two steps, each of which is one change of the whole:
-   * the step down to version 2 comes last.
+   * the image as it was, as it has to be, or between two of three steps, each of which is one change of the whole: the
+   * options, the size, and the step down to version 2.
    * @throws Qcow2Error "invalid-option" for what the image cannot become, "limit-exceeded" if a cluster has more users
    *   than narrower refcounts can count, and as {@link createSnapshot}
    */
@@ -338,6 +338,8 @@ export class Qcow2Image implements WritableDisk {
     this.#assertChangeable();
     assertAmendment(this.#image, options);
     if (changesImage(this.#image, options)) await this.#transform((writer) => amendImage(writer, options));
+    const { size } = options;
+    if (size !== undefined && size !== this.size) await this.resize({ ...options, size });
     if (options.version === 2 && this.#image.layout.header.version === 3) {
       await this.#transform((writer) => downgradeImage(writer, options));
     }

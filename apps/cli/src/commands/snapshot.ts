@@ -91,7 +91,7 @@ async function change(
   if (name.forceShare) {
     throw couldNotOpen(name.given, new CommandError("force-share=on can only be used with read-only images"));
   }
-  const disk = await openWritable(name, nodeCodecs());
+  const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
   try {
     await changeDisk(disk, action, value, signal);
   } catch (error) {

@@ -13,11 +13,13 @@ export interface OpenImageOptions {
   readonly metadataOnly?: boolean;
   readonly snapshot?: SnapshotSelector | undefined;
   readonly codecs?: Codecs | undefined;
+  /** What becomes of freed space; see `OpenOptions.discard`. */
+  readonly discard?: "ignore" | "unmap" | undefined;
 }
 
 /** @throws CommandError `Could not open 'NAME': REASON` */
 export async function openImage(name: ImageName, options: OpenImageOptions = {}): Promise<Disk> {
-  const { readOnly = true, metadataOnly = false, snapshot, codecs } = options;
+  const { readOnly = true, metadataOnly = false, snapshot, codecs, discard } = options;
   const common = {
     path: name.path,
     format: name.format,
@@ -28,15 +30,26 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
   } as const;
   try {
     const snapshotId = snapshot === undefined ? undefined : await findSnapshot(common, snapshot);
-    return await openDisk({ ...common, readOnly, metadataOnly, codecs, snapshot: snapshotId });
+    return await openDisk({
+      ...common,
+      readOnly,
+      metadataOnly,
+      codecs,
+      snapshot: snapshotId,
+      image: { discard },
+    });
   } catch (error) {
     throw couldNotOpen(name.given, error);
   }
 }
 
 /** An image that is there, for writing in place. @throws CommandError `Could not open 'NAME': REASON` */
-export async function openWritable(name: ImageName, codecs: Codecs): Promise<WritableDisk> {
-  const disk = await openImage(name, { readOnly: false, codecs });
+export async function openWritable(
+  name: ImageName,
+  codecs: Codecs,
+  options: Pick<OpenImageOptions, "discard"> = {},
+): Promise<WritableDisk> {
+  const disk = await openImage(name, { ...options, readOnly: false, codecs });
   if (disk instanceof Qcow2Image || disk instanceof RawDisk) return disk;
   await disk.close();
   throw new CommandError(`Could not open '${name.given}': The format '${disk.format}' cannot be written`);

@@ -108,13 +108,20 @@ export class CreationOptions {
 /** The lines of `-o help`, alphabetical as in qemu-img. */
 export function creationOptionsHelp(format: string, withFileOptions: boolean): string {
   if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
-  const placeholders = { string: "<str>", switch: "<bool (on/off)>", size: "<size>", number: "<num>" };
-  const lines = CREATION_OPTIONS[format]
-    .filter((option) => withFileOptions || !FILE_OPTIONS.includes(option))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    .map(({ name, kind, help }) => `  ${`${name}=${placeholders[kind]}`.padEnd(22)} - ${help}\n`);
+  const lines = optionLines(
+    CREATION_OPTIONS[format].filter((option) => withFileOptions || !FILE_OPTIONS.includes(option)),
+  );
   const more = withFileOptions ? "" : "\nName the target too to see the options of its file.\n";
-  return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines.join("")}${more}`;
+  return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines}${more}`;
+}
+
+/** A line for each option, alphabetical. */
+export function optionLines(options: readonly CreationOption[]): string {
+  const placeholders = { string: "<str>", switch: "<bool (on/off)>", size: "<size>", number: "<num>" };
+  return options
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, kind, help }) => `  ${`${name}=${placeholders[kind]}`.padEnd(22)} - ${help}\n`)
+    .join("");
 }
 
 function readValue(option: CreationOption, text: string): string | number | boolean {

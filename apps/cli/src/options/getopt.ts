@@ -37,9 +37,22 @@ export type ScanResult<Table extends OptionTable> =
   | { readonly kind: "arguments"; readonly parsed: ParsedArguments<Table> }
   | { readonly kind: "help" };
 
-/** @throws UsageError for an unknown or ambiguous option, and for a missing or superfluous value. */
-export function getopt<Table extends OptionTable>(argv: readonly string[], table: Table): ScanResult<Table> {
+/**
+ * With `lastIsOperand`, a last word that begins with a dash and a digit is no option.
+ * @throws UsageError for an unknown or ambiguous option, and for a missing or superfluous value.
+ */
+export function getopt<Table extends OptionTable>(
+  argv: readonly string[],
+  table: Table,
+  { lastIsOperand = false }: { readonly lastIsOperand?: boolean } = {},
+): ScanResult<Table> {
   const scan = new Scan(table);
+  const last = argv[argv.length - 1];
+  if (lastIsOperand && last !== undefined && /^-[\d.]/.test(last)) {
+    const scanned = getopt(argv.slice(0, -1), table);
+    if (scanned.kind === "help") return scanned;
+    return { kind: "arguments", parsed: { ...scanned.parsed, operands: [...scanned.parsed.operands, last] } };
+  }
   for (let index = 0; index < argv.length; index++) {
     const argument = argv[index]!;
     if (argument === "--") {

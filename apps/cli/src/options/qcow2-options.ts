@@ -4,7 +4,7 @@ import type { CreationOptions } from "./creation-options.ts";
 
 const VERSIONS: Readonly<Record<string, 2 | 3>> = { "0.10": 2, v2: 2, "1.1": 3, v3: 3 };
 const COMPRESSION_TYPES: readonly CompressionType[] = ["zlib", "zstd"];
-const PREALLOCATIONS: readonly Preallocation[] = ["off", "metadata", "falloc", "full"];
+export const PREALLOCATIONS: readonly Preallocation[] = ["off", "metadata", "falloc", "full"];
 
 /**
  * What the core needs to lay out an image. Combinations are judged by the core.

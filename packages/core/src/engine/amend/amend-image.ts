@@ -1,4 +1,5 @@
 /** Changing the options that an image was created with, those that can change; each kind of change is a transaction. */
+import type { DiskResizeOptions } from "../../disk/disk.ts";
 import { Qcow2Error } from "../../errors.ts";
 import {
   AUTOCLEAR_DATA_FILE_RAW,
@@ -9,6 +10,7 @@ import {
 } from "../../format/feature-bits.ts";
 import { MAX_REFCOUNT_ORDER } from "../../limits.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
+import { assertResize } from "../resize/resize-image.ts";
 import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import {
   type GiveBack,
@@ -19,7 +21,7 @@ import type { WriteContext } from "../write-context.ts";
 import { expandZeroClusters } from "./expand-zero-clusters.ts";
 
 /** What is left out stays as it is. */
-export interface AmendOptions extends TransactionOptions {
+export interface AmendOptions extends Partial<DiskResizeOptions> {
   /** 2 ("compat=0.10") or 3 ("compat=1.1"). Version 2 has no mark for zero clusters: they become data. */
   readonly version?: 2 | 3 | undefined;
   readonly lazyRefcounts?: boolean | undefined;
@@ -53,6 +55,9 @@ export function assertAmendment(image: OpenImage, options: AmendOptions): void {
   if (dataFile !== undefined && !layout.hasDataFile) {
     refuse("data_file", "data-file can only be set for images that use an external data file");
   }
+  if (options.size !== undefined && options.size !== layout.virtualSize) {
+    assertResize(image, { ...options, size: options.size, version });
+  }
   if (dataFile === "") refuse("data_file", "The image cannot be read without the name of its data file");
   if (version === 3) return;
   if (lazyRefcounts === true) {
@@ -67,13 +72,13 @@ export function assertAmendment(image: OpenImage, options: AmendOptions): void {
       "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)",
     );
   }
-  if (layout.header.version === 3) assertDowngrade(image, bits);
+  if (layout.header.version === 3) assertDowngrade(image, { bits, size: options.size ?? layout.virtualSize });
 }
 
-function assertDowngrade(image: OpenImage, refcountBits: number): void {
+function assertDowngrade(image: OpenImage, after: { readonly bits: number; readonly size: number }): void {
   const { header } = image.layout;
   const option = "compat";
-  if (refcountBits !== BITS_OF_VERSION_2) refuse(option, "compat=0.10 requires refcount_bits=16");
+  if (after.bits !== BITS_OF_VERSION_2) refuse(option, "compat=0.10 requires refcount_bits=16");
   if ((header.incompatibleFeatures & INCOMPATIBLE_DATA_FILE) !== 0n) {
     refuse(option, "Cannot downgrade an image with a data file");
   }
@@ -84,9 +89,9 @@ function assertDowngrade(image: OpenImage, refcountBits: number): void {
       `Cannot downgrade an image with incompatible features 0x${others.toString(16).toUpperCase()} set`,
     );
   }
-  const size = BigInt(image.layout.virtualSize);
+  const current = BigInt(image.layout.virtualSize);
   for (const { diskSize, vmStateSize } of image.snapshots) {
-    if ((diskSize ?? size) === size && vmStateSize <= VM_STATE_BYTES_OF_VERSION_2) continue;
+    if ((diskSize ?? current) === BigInt(after.size) && vmStateSize <= VM_STATE_BYTES_OF_VERSION_2) continue;
     refuse(option, "Internal snapshots prevent downgrade of image");
   }
   if (image.bitmaps.length > 0) {

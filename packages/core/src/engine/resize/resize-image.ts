@@ -5,7 +5,6 @@ import { l1EntriesFor, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import { MAX_L1_BYTES, MAX_VIRTUAL_SIZE, SECTOR_SIZE } from "../../limits.ts";
 import { writeZeroBytes } from "../../storage/write-zeroes.ts";
-import { writeGuestData } from "../guest-writer.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
 import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import {
@@ -14,6 +13,7 @@ import {
   MetadataTransaction,
 } from "../transaction/metadata-transaction.ts";
 import type { WriteContext } from "../write-context.ts";
+import { zeroGuestRange } from "../zero-writer.ts";
 import { resizeTree } from "./resize-tree.ts";
 
 /** @throws Qcow2Error "invalid-option", "unsupported", and what {@link MetadataTransaction.run} throws */
@@ -55,16 +55,21 @@ function preallocationOf({ layout }: OpenImage, { preallocation = "off" }: DiskR
   return preallocation === "off" && isDataFileRaw(layout) ? "metadata" : preallocation;
 }
 
-function assertResize(
+/**
+ * `version` is what the image has when it is resized; default: what it has now.
+ * @throws Qcow2Error "invalid-option", "unsupported"
+ */
+export function assertResize(
   image: OpenImage,
-  { size, shrink = false, preallocation = "off" }: DiskResizeOptions,
+  options: DiskResizeOptions & { readonly version?: number },
 ): void {
   const { layout, snapshots, bitmaps, metadataOnly } = image;
+  const { size, shrink = false, preallocation = "off", version = layout.header.version } = options;
   if (!Number.isSafeInteger(size) || size < 0) {
     throw new RangeError(`size must be an integer from 0 to 2^53 - 1, not ${size}`);
   }
   if (size % SECTOR_SIZE !== 0) refuse("size", "The new size must be a multiple of 512");
-  if (snapshots.length > 0 && layout.header.version < 3) {
+  if (snapshots.length > 0 && version < 3) {
     throw new Qcow2Error("unsupported", "Can't resize a v2 image which has snapshots", {
       operation: "resize",
     });
@@ -104,8 +109,9 @@ async function zeroTail(context: WriteContext): Promise<void> {
   const tail = new Uint8Array(roundUp(image.size, clusterSize) - image.size);
   if (tail.length === 0 || image.metadataOnly) return;
   await context.reads.run(() => image.reader.read(image.size, tail));
-  if (tail.every((byte) => byte === 0)) return;
-  await writeGuestData(context, image.size, tail.fill(0));
+  if (tail.some((byte) => byte !== 0)) {
+    await zeroGuestRange(context, image.size, image.size + tail.length, false);
+  }
 }
 
 async function growDataFile(image: OpenImage, options: DiskResizeOptions): Promise<void> {

@@ -42,8 +42,9 @@ export async function resizeTree(
   const own = new Uint8Array(Math.max(l1EntriesFor(geometry, resize.size), 0) * L1_ENTRY_BYTES);
   own.set(current.subarray(0, Math.min(current.length, own.length)));
   let changed = await dropBehind(transaction, kept, own);
-  if (resize.size > kept && fills(resize)) {
-    await mapAdded(transaction, { start: kept, end: resize.size }, resize, own);
+  const start = (await reservesTail(transaction, resize)) ? kept - geometry.clusterSize : kept;
+  if (resize.size > start && fills(resize)) {
+    await mapAdded(transaction, { start, end: resize.size }, resize, own);
     changed = true;
   }
   if (!changed && own.length <= current.length) return undefined;
@@ -54,6 +55,23 @@ export async function resizeTree(
 
 function fills({ preallocation, revealsBacking }: TreeResize): boolean {
   return preallocation !== "off" || revealsBacking;
+}
+
+/** True if the cluster that the disk ends within now has nothing behind it, and is to be reserved with the others. */
+async function reservesTail(
+  { image }: MetadataTransaction,
+  { size, preallocation }: TreeResize,
+): Promise<boolean> {
+  const { geometry, backingFile } = image.layout;
+  if (preallocation === "off" || size <= image.size || backingFile !== undefined) return false;
+  if (image.size % geometry.clusterSize === 0) return false;
+  const index = Math.floor(image.size / geometry.l2Coverage);
+  const offset = l1EntryOffset(image.mapping.l1.view, index);
+  if (offset === 0) return true;
+  const entry = new Uint8Array(geometry.l2EntryBytes);
+  const at = l2EntryAt(geometry, Math.floor((image.size % geometry.l2Coverage) / geometry.clusterSize));
+  await readExactly(image.storage, offset + at, entry, "L2 table");
+  return entry.every((byte) => byte === 0);
 }
 
 /** Gives up all that the current tables map from guest offset `kept` on; false if that is nothing. */
@@ -106,7 +124,7 @@ async function mapAdded(
         writeStandardEntry(geometry, l2, l2EntryAt(geometry, first + entry), {
           hostOffset: hostOffset === undefined ? undefined : hostOffset + entry * clusterSize,
           copied: allocates,
-          ...contentBits(geometry, zero, preallocation),
+          ...contentBits(geometry, zero, revealsBacking),
         });
       }
       return true;
@@ -115,15 +133,14 @@ async function mapAdded(
   }
 }
 
-/** With extended L2, reserving a cluster defines none of its subclusters, unless their content is written, too. */
+/** With extended L2, reserving a cluster defines none of its subclusters, unless a backing file would show through. */
 function contentBits(
   geometry: Geometry,
   zero: boolean,
-  preallocation: Preallocation,
+  revealsBacking: boolean,
 ): { readonly allocBits: number; readonly zeroBits: number } {
   if (zero) return { allocBits: 0, zeroBits: ALL_SUBCLUSTERS };
-  const isWritten = preallocation === "falloc" || preallocation === "full" || !geometry.extendedL2;
-  return { allocBits: isWritten ? ALL_SUBCLUSTERS : 0, zeroBits: 0 };
+  return { allocBits: revealsBacking || !geometry.extendedL2 ? ALL_SUBCLUSTERS : 0, zeroBits: 0 };
 }
 
 /** New clusters in a row that hold zeroes; returns the host offset of the first. */

@@ -1,0 +1,126 @@
+import { type AmendOptions, Qcow2Image } from "@qcow2/core";
+import { nodeCodecs } from "@qcow2/node";
+import type { Command, CommandContext } from "../command.ts";
+import { openWritable } from "../disks/open-image.ts";
+import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { interruptible } from "../interrupt.ts";
+import { amendmentHelp, parseAmendment } from "../options/amendment.ts";
+import { checkCacheMode } from "../options/enumerations.ts";
+import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
+import { parseImageName } from "../options/image-name.ts";
+import { asksForHelp, joinOptionLists } from "../options/option-list.ts";
+import { startProgress } from "../progress.ts";
+import {
+  FORMAT,
+  IMAGE_OPTS,
+  NOTES_ON_NAMES,
+  nameOptions,
+  OBJECT,
+  onlyImage,
+  PROGRESS,
+  QUIET,
+  refuseObjects,
+} from "./common-options.ts";
+
+const OPTIONS: Readonly<
+  Record<"quiet" | "progress" | "format" | "imageOpts" | "options" | "cache" | "force" | "object", OptionSpec>
+> = {
+  quiet: QUIET,
+  progress: PROGRESS,
+  format: FORMAT,
+  imageOpts: IMAGE_OPTS,
+  options: {
+    short: "o",
+    long: "options",
+    value: "LIST",
+    help: "what to change, NAME=VALUE,...; 'help' lists the options",
+  },
+  cache: {
+    short: "t",
+    long: "cache",
+    value: "MODE",
+    help: "accepted for scripts: none, writeback, unsafe, ...; the system's cache is used",
+  },
+  force: { long: "force", help: "allow what loses data: a smaller size" },
+  object: OBJECT,
+};
+
+/** Virtual sizes are multiples of it. */
+const SECTOR_BYTES = 512;
+
+export const amendCommand: Command<typeof OPTIONS> = {
+  options: OPTIONS,
+  help: {
+    usage: ["[OPTIONS] -o LIST FILE"],
+    description: `Changes options of a qcow2 image that it was created with: its version, the width of its refcounts, lazy refcounts,
+its size, where its external data file is. All options are looked at before anything is changed, and each
+change comes about wholly or not at all, whatever fails and whenever the power goes.`,
+    notes: `'qcow2 rebase' changes the backing file, and 'qcow2 convert' what cannot be changed in place.
+${NOTES_ON_NAMES}`,
+    examples: [
+      "-o compat=1.1 old.qcow2",
+      "-o refcount_bits=64 disk.qcow2",
+      "-o compat=0.10,refcount_bits=16 disk.qcow2",
+      "-f qcow2 -o help",
+    ],
+    exitCodes: [
+      [0, "the image is as asked for"],
+      [1, "it is not"],
+    ],
+  },
+  run: runAmend,
+};
+
+async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
+  refuseObjects(args);
+  if (!args.has("options")) throw new UsageError("Must specify options (-o)");
+  const list = joinOptionLists(args.values("options"));
+  const format = args.value("format");
+  if (asksForHelp(list) && (format !== undefined || args.operands.length === 0)) {
+    await context.out.print(amendmentHelp(format));
+    return 0;
+  }
+  const name = parseImageName(onlyImage(args), nameOptions(args));
+  checkCacheMode(args.value("cache"), "cache");
+  const quiet = args.has("quiet");
+  const progress = await startProgress({
+    wanted: args.has("progress"),
+    quiet,
+    stepPercent: 1,
+    barByDefault: false,
+  });
+  let succeeded = false;
+  try {
+    await interruptible(async (signal) => {
+      const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+      try {
+        if (!(disk instanceof Qcow2Image)) {
+          throw new CommandError(`Format driver '${disk.format}' does not support option amendment`);
+        }
+        if (asksForHelp(list)) await context.out.print(amendmentHelp(disk.format));
+        else await amend(disk, parseAmendment(list, disk.info()), { force: args.has("force"), signal });
+      } finally {
+        await disk.close();
+      }
+    });
+    succeeded = true;
+  } finally {
+    progress.end({ succeeded });
+  }
+  return 0;
+}
+
+async function amend(
+  disk: Qcow2Image,
+  amendment: AmendOptions,
+  { force, signal }: { readonly force: boolean; readonly signal: AbortSignal },
+): Promise<void> {
+  const { size } = amendment;
+  if (size !== undefined && size < disk.size && size % SECTOR_BYTES === 0 && !force) {
+    throw new CommandError(
+      `The size ${size} is smaller than the image's ${disk.size}, and everything behind it would be lost; ` +
+        "--force allows it, as 'resize --shrink' does",
+    );
+  }
+  await disk.amend({ ...amendment, shrink: force, signal });
+}

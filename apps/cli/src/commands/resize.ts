@@ -1,0 +1,155 @@
+import { isQcow2Error, type Preallocation, type Qcow2Error, type WritableDisk } from "@qcow2/core";
+import { nodeCodecs } from "@qcow2/node";
+import type { Command, CommandContext } from "../command.ts";
+import { openWritable } from "../disks/open-image.ts";
+import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { interruptible } from "../interrupt.ts";
+import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
+import { parseImageName } from "../options/image-name.ts";
+import { PREALLOCATIONS } from "../options/qcow2-options.ts";
+import { exactNumber, parseSize } from "../options/size.ts";
+import { humanSize } from "../output/human-size.ts";
+import {
+  FORMAT,
+  IMAGE_OPTS,
+  NOTES_ON_NAMES,
+  nameOptions,
+  OBJECT,
+  QUIET,
+  refuseObjects,
+} from "./common-options.ts";
+
+const OPTIONS: Readonly<
+  Record<"quiet" | "format" | "imageOpts" | "shrink" | "preallocation" | "object", OptionSpec>
+> = {
+  quiet: QUIET,
+  format: FORMAT,
+  imageOpts: IMAGE_OPTS,
+  shrink: { long: "shrink", help: "allow a smaller size: what lies behind it is lost" },
+  preallocation: {
+    long: "preallocation",
+    value: "MODE",
+    help: "reserve what is added: off, metadata, falloc or full",
+  },
+  object: OBJECT,
+};
+
+export const resizeCommand: Command<typeof OPTIONS> = {
+  options: OPTIONS,
+  lastIsOperand: true,
+  help: {
+    usage: ["[OPTIONS] FILE SIZE", "[OPTIONS] FILE +SIZE|-SIZE"],
+    description: `Changes the virtual size of an image, to SIZE or by SIZE. What is added reads as zeroes, also over a longer backing
+file; partitions and file systems in it stay as they are, to be grown from within. Snapshots keep their own size.
+A change of a qcow2 image comes about wholly or not at all: if it fails or the power goes, the image is what it was.`,
+    notes: `SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
+${NOTES_ON_NAMES}`,
+    examples: [
+      "disk.qcow2 +10G",
+      "--shrink disk.qcow2 20G",
+      "--preallocation=falloc disk.qcow2 40G",
+      "-f raw disk.img 8G",
+    ],
+    exitCodes: [
+      [0, "the image has the new size"],
+      [1, "it was not resized, and is what it was"],
+    ],
+  },
+  run: runResize,
+};
+
+async function runResize(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
+  refuseObjects(args);
+  const [given, sizeText, ...rest] = args.operands;
+  if (given === undefined || sizeText === undefined || rest.length > 0) {
+    throw new UsageError("Expecting image file name and size");
+  }
+  const preallocation = preallocationOf(args.value("preallocation"));
+  const change = parseChange(sizeText);
+  const name = parseImageName(given, nameOptions(args));
+  await interruptible(async (signal) => {
+    const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+    try {
+      await resize(disk, sizeAfter(disk.size, change), {
+        shrink: args.has("shrink"),
+        preallocation,
+        signal,
+      });
+    } finally {
+      await disk.close();
+    }
+  });
+  if (!args.has("quiet")) await context.out.print("Image resized.\n");
+  return 0;
+}
+
+async function resize(
+  disk: WritableDisk,
+  size: number,
+  options: { readonly shrink: boolean; readonly preallocation: Preallocation; readonly signal: AbortSignal },
+): Promise<void> {
+  if (size <= 0) throw new CommandError("New image size must be positive");
+  if (size < disk.size && options.preallocation !== "off") {
+    throw new CommandError("Preallocation can only be used for growing images");
+  }
+  if (size < disk.size && !options.shrink) throw await refusedShrink(disk, size);
+  if (disk.resize === undefined) {
+    throw new CommandError(`The format '${disk.format}' does not support resizing`);
+  }
+  try {
+    await disk.resize({ size, ...options });
+  } catch (error) {
+    if (isTooLarge(error))
+      throw new CommandError(`Failed to grow the L1 table: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+function isTooLarge(error: unknown): error is Qcow2Error {
+  return isQcow2Error(error, "invalid-option") && error.message.startsWith("The image size is too large");
+}
+
+/** Says what would be lost. */
+async function refusedShrink(disk: WritableDisk, size: number): Promise<CommandError> {
+  let stored = 0;
+  for await (const { kind, depth, length } of disk.map({ offset: size, length: disk.size - size })) {
+    if (kind === "data" && depth === 0) stored += length;
+  }
+  const lost = stored === 0 ? "nothing is stored" : `${humanSize(stored)} are stored`;
+  return new CommandError(
+    `Use the --shrink option to perform a shrink operation: it deletes all data behind the new end, where ${lost}`,
+  );
+}
+
+interface SizeChange {
+  readonly sign: "+" | "-" | undefined;
+  readonly bytes: number;
+}
+
+function parseChange(text: string): SizeChange {
+  const sign = text.startsWith("+") ? "+" : text.startsWith("-") ? "-" : undefined;
+  const digits = sign === undefined ? text : text.slice(1);
+  const size = parseSize(digits);
+  if (size === "out-of-range")
+    throw new CommandError(`Value '${digits}' is out of range for parameter 'size'`);
+  if (size === "invalid") {
+    throw new CommandError(
+      "Parameter 'size' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)",
+    );
+  }
+  // As qemu-img reads it: what does not fit into 63 bits is negative.
+  if (size > 2n ** 63n - 1n) throw new CommandError("New image size must be positive");
+  return { sign, bytes: exactNumber("image size", size) };
+}
+
+function sizeAfter(current: number, { sign, bytes }: SizeChange): number {
+  if (sign === undefined) return bytes;
+  return sign === "+" ? current + bytes : current - bytes;
+}
+
+function preallocationOf(text: string | undefined): Preallocation {
+  if (text === undefined) return "off";
+  const mode = PREALLOCATIONS.find((known) => known === text);
+  if (mode === undefined) throw new CommandError(`Invalid preallocation mode '${text}'`);
+  return mode;
+}

@@ -1,0 +1,68 @@
+/** The `-o` options of `amend`: those of `create` that can change. */
+import type { AmendOptions, Qcow2Info } from "@qcow2/core";
+import { CommandError } from "../errors/command-errors.ts";
+import { CreationOptions, optionLines } from "./creation-options.ts";
+import { CREATION_OPTIONS, isCreatableFormat, refusedFormat } from "./creation-schema.ts";
+import { parseOptionList } from "./option-list.ts";
+
+const AMENDABLE: readonly string[] = [
+  "backing_file",
+  "backing_fmt",
+  "compat",
+  "data_file",
+  "data_file_raw",
+  "lazy_refcounts",
+  "refcount_bits",
+  "size",
+];
+
+const VERSIONS: Readonly<Record<string, 2 | 3>> = { "0.10": 2, v2: 2, "1.1": 3, v3: 3 };
+
+/** The lines of `amend -o help`. @throws CommandError for a format whose options cannot change */
+export function amendmentHelp(format: string | undefined): string {
+  if (format === undefined) throw new CommandError("Expecting one image file name");
+  if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
+  if (format !== "qcow2")
+    throw new CommandError(`Format driver '${format}' does not support option amendment`);
+  const options = CREATION_OPTIONS.qcow2.filter(({ name }) => AMENDABLE.includes(name));
+  return `Amend options for 'qcow2':\n${optionLines(options)}`;
+}
+
+/**
+ * What a list of options asks of the image that `info` describes.
+ * @throws CommandError for what cannot change, in qemu-img's words
+ */
+export function parseAmendment(list: string, info: Qcow2Info): AmendOptions {
+  for (const { name } of parseOptionList(list)) {
+    if (AMENDABLE.includes(name) || !CREATION_OPTIONS.qcow2.some((option) => option.name === name)) continue;
+    throw new CommandError(`Invalid parameter '${name}': this option is only supported for image creation`);
+  }
+  const options = CreationOptions.parse("qcow2", list);
+  refuseBackingFile(options, info);
+  const compat = options.text("compat");
+  const version = compat === undefined ? undefined : VERSIONS[compat];
+  if (compat !== undefined && version === undefined) {
+    throw new CommandError(`Unknown compatibility level ${compat}`);
+  }
+  return {
+    version,
+    lazyRefcounts: options.switch("lazy_refcounts"),
+    refcountBits: options.number("refcount_bits"),
+    dataFile: options.text("data_file"),
+    dataFileRaw: options.switch("data_file_raw"),
+    ...sizeOf(options),
+  };
+}
+
+function sizeOf(options: CreationOptions): { readonly size?: number } {
+  const size = options.number("size");
+  return size === undefined ? {} : { size };
+}
+
+/** Naming the backing file that the image has changes nothing. */
+function refuseBackingFile(options: CreationOptions, info: Qcow2Info): void {
+  const isSame =
+    (options.text("backing_file") ?? info.backingFile) === info.backingFile &&
+    (options.text("backing_fmt") ?? info.backingFormat) === info.backingFormat;
+  if (!isSame) throw new CommandError("Cannot amend the backing file: 'rebase' changes it");
+}
