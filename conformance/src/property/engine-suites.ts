@@ -50,12 +50,8 @@ export const ENGINE_SUITES: readonly EngineSuite[] = [
     checkFaults(drawn, { points: POINTS }),
   ),
   engineSuite("interleavings", "concurrent requests", interleavedCaseArbitrary, checkInterleaving),
-  engineSuite(
-    "transactions",
-    "crash states and faults",
-    transactionCaseArbitrary,
-    (drawn) => checkTransaction(drawn, { states: POINTS / 2, points: POINTS / 2 }),
-    ({ hasDataFile }) => !hasDataFile,
+  engineSuite("transactions", "crash states and faults", transactionCaseArbitrary, (drawn) =>
+    checkTransaction(drawn, { states: POINTS / 2, points: POINTS / 2 }),
   ),
 ];
 
@@ -64,7 +60,6 @@ function engineSuite<Drawn>(
   counts: string,
   arbitrary: RunCasesOptions<Drawn>["arbitrary"],
   check: (drawn: Drawn) => Promise<number>,
-  suits: (shape: EngineShape) => boolean = () => true,
 ): EngineSuite {
   return {
     name,
@@ -72,7 +67,7 @@ function engineSuite<Drawn>(
     async round({ seed, until, shapes = ENGINE_SHAPES, runs = ROUND_RUNS }) {
       let counted = 0;
       const cases = await runCases<Drawn>({
-        shapes: shapes.filter(suits),
+        shapes,
         seed,
         runs,
         until,

@@ -14,14 +14,15 @@ import { Workbench } from "../workbench.ts";
 import { buildWithOurs } from "./build-with-ours.ts";
 import { buildWithQemu } from "./build-with-qemu.ts";
 import { topName } from "./layer-files.ts";
+import { management } from "./management/management-property.ts";
 import { writeModelTo } from "./raw-file.ts";
 
-export interface Property {
+export interface Property<Drawn = unknown> {
   readonly name: string;
   /** The group under which its cases are counted. */
   readonly group: string;
-  arbitrary(): fc.Arbitrary<DrawnChain>;
-  check(drawn: DrawnChain, judges: Judges): Promise<void>;
+  arbitrary(): fc.Arbitrary<Drawn>;
+  check(drawn: Drawn, judges: Judges): Promise<void>;
   /** The releases that one case runs against. */
   versions(judges: Judges): readonly QemuRelease[];
 }
@@ -39,7 +40,7 @@ export async function closeCodecs(): Promise<void> {
 }
 
 /** Our library writes a chain; every QEMU finds it clean and reads what was written, and so do we. */
-export const oursWrites: Property = {
+export const oursWrites: Property<DrawnChain> = {
   name: "ours-writes",
   group: "property: our library writes, QEMU checks and compares",
   arbitrary: () =>
@@ -62,7 +63,7 @@ export const oursWrites: Property = {
 };
 
 /** QEMU writes a chain; we read, map and check it as QEMU does, its snapshots too. */
-export const qemuWrites: Property = {
+export const qemuWrites: Property<DrawnChain> = {
   name: "qemu-writes",
   group: "property: QEMU writes, our library reads, maps and checks",
   arbitrary: () =>
@@ -91,7 +92,7 @@ export const qemuWrites: Property = {
   },
 };
 
-export const PROPERTIES: readonly Property[] = [oursWrites, qemuWrites];
+export const PROPERTIES: readonly Property[] = [oursWrites, qemuWrites, management];
 
 /** Extended L2 entries came with 5.2, the last of the features that are drawn. */
 function knowsAllFeatures(qemu: QemuRelease): boolean {

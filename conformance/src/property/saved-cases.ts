@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { DrawnChain } from "@qcow2/testing";
 import { SAVED_CASES } from "../repository.ts";
 
 export interface SavedCase {
@@ -13,7 +12,8 @@ export interface SavedCase {
   /** How it was found: seed and path for fast-check. */
   readonly seed?: number;
   readonly path?: string;
-  readonly drawn: DrawnChain;
+  /** As the property draws it. */
+  readonly drawn: unknown;
 }
 
 /** @returns the file's path */

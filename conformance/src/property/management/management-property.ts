@@ -1,0 +1,148 @@
+/**
+ * The same management commands run by qemu-img and by ours on twin images end alike, and leave images that QEMU finds
+ * clean and equal: content, `info`, `map`, snapshots.
+ */
+import assert from "node:assert/strict";
+import { copyFileSync, existsSync, renameSync } from "node:fs";
+import type { QemuRelease } from "../../qemu-release.ts";
+import type { Judges } from "../../requirement.ts";
+import { expectSameFiles } from "../../same-files.ts";
+import { expectTwins, infoOf } from "../../twins/expect-twins.ts";
+import { Workbench } from "../../workbench.ts";
+import type { Property } from "../properties.ts";
+import { type ManagementCase, type ManagementStep, managementCaseArbitrary } from "./management-case.ts";
+import { tryOursInProcess } from "./ours-in-process.ts";
+
+export const management: Property<ManagementCase> = {
+  name: "management",
+  group: "property: sequences of management commands, ours and QEMU's on twins",
+  arbitrary: managementCaseArbitrary,
+  versions: ({ reference }) => [reference],
+  async check(drawn, { reference }: Judges) {
+    using theirs = new Workbench("theirs");
+    using ours = new Workbench("ours");
+    const twins = { theirs, ours, image: "image" };
+    await build(drawn, reference, twins);
+    for (const step of drawn.steps) await run(step, drawn, reference, twins);
+    await expectTwins(reference, twins);
+    for (const { id } of await snapshotsOf(reference, theirs)) {
+      for (const { folder: cwd } of [theirs, ours]) {
+        const selector = `snapshot.id=${id}`;
+        await reference.img(["convert", "-l", selector, "-O", "raw", "image", "snapshot"], { cwd });
+      }
+      expectSameFiles(theirs.path("snapshot"), ours.path("snapshot"));
+    }
+  },
+};
+
+interface Twins {
+  readonly theirs: Workbench;
+  readonly ours: Workbench;
+}
+
+async function build(drawn: ManagementCase, qemu: QemuRelease, { theirs, ours }: Twins): Promise<void> {
+  const { options, unit, units, backingUnits } = drawn;
+  const cwd = theirs.folder;
+  const create = ["create", "-q", "-f", "qcow2"];
+  if (backingUnits > 0) {
+    await qemu.img([...create, "base", String(backingUnits * unit)], { cwd });
+    await qemu.io("base", [`write -P 99 0 ${backingUnits * unit}`], { cwd });
+    copyFileSync(theirs.path("base"), ours.path("base"));
+  }
+  const backing = backingUnits > 0 ? ["-b", "base", "-F", "qcow2"] : [];
+  await qemu.img([...create, "-o", options, ...backing, "image", String(units * unit)], { cwd });
+  copyFileSync(theirs.path("image"), ours.path("image"));
+}
+
+async function run(
+  step: ManagementStep,
+  { unit }: ManagementCase,
+  qemu: QemuRelease,
+  twins: Twins,
+): Promise<void> {
+  const { theirs, ours } = twins;
+  switch (step.kind) {
+    case "write":
+    case "zero":
+    case "discard": {
+      const size = await sizeOf(qemu, theirs);
+      const offset = step.at * unit;
+      const length = Math.min(step.units * unit, size - offset);
+      if (length <= 0) return;
+      const what = { write: `write -P ${step.fill}`, zero: "write -z", discard: "discard" }[step.kind];
+      await Promise.all(
+        [theirs, ours].map(({ folder: cwd }) => qemu.io("image", [`${what} ${offset} ${length}`], { cwd })),
+      );
+      return;
+    }
+    case "snapshot-create": {
+      const taken = await snapshotsOf(qemu, theirs);
+      await runBoth(["snapshot", "-c", `name ${Number(taken.at(-1)?.id ?? 0) + 1}`], qemu, twins);
+      return;
+    }
+    case "snapshot-apply":
+    case "snapshot-delete": {
+      const taken = await snapshotsOf(qemu, theirs);
+      const chosen = taken[step.which % taken.length];
+      if (chosen === undefined) return;
+      await runBoth(["snapshot", step.kind === "snapshot-apply" ? "-a" : "-d", chosen.name], qemu, twins);
+      return;
+    }
+    case "resize": {
+      const grows = step.units * unit > (await sizeOf(qemu, theirs));
+      const how = grows ? `--preallocation=${step.preallocation}` : "--shrink";
+      await runBoth(["resize", how, "IMAGE", String(step.units * unit)], qemu, twins);
+      return;
+    }
+    case "amend":
+      await runBoth(["amend", "-o", step.option], qemu, twins);
+      return;
+    case "convert": {
+      const { options, compressed } = step;
+      const words = ["convert", "-O", "qcow2", "-o", options, ...(compressed ? ["-c"] : [])];
+      await runBoth([...words, "IMAGE", "COPY"], qemu, twins);
+      for (const bench of [theirs, ours]) {
+        if (existsSync(bench.path("copy"))) renameSync(bench.path("copy"), bench.path("image"));
+      }
+    }
+  }
+}
+
+/** Gives the command to both; they must end with the same code and print the same. IMAGE is its file; else it comes last. */
+async function runBoth(words: readonly string[], qemu: QemuRelease, { theirs, ours }: Twins): Promise<void> {
+  const wordsFor = (bench: Workbench): string[] => {
+    const placed = words.map((word) =>
+      word === "IMAGE" ? bench.path("image") : word === "COPY" ? bench.path("copy") : word,
+    );
+    return words.includes("IMAGE") ? placed : [...placed, bench.path("image")];
+  };
+  const [expected, actual] = await Promise.all([
+    qemu.tryImg(wordsFor(theirs)),
+    tryOursInProcess(wordsFor(ours)),
+  ]);
+  assert.deepEqual(
+    { words, exitCode: actual.exitCode, stdout: actual.stdout },
+    { words, exitCode: expected.exitCode, stdout: expected.stdout },
+    `${words.join(" ")}: ours said '${actual.stderr}', qemu-img '${expected.stderr}'`,
+  );
+}
+
+interface ImageFacts {
+  readonly "virtual-size": number;
+  readonly snapshots?: readonly { readonly id: string; readonly name: string }[];
+}
+
+async function factsOf(qemu: QemuRelease, bench: Workbench): Promise<ImageFacts> {
+  return (await infoOf(qemu, "image", bench.folder)) as ImageFacts;
+}
+
+async function sizeOf(qemu: QemuRelease, bench: Workbench): Promise<number> {
+  return (await factsOf(qemu, bench))["virtual-size"];
+}
+
+async function snapshotsOf(
+  qemu: QemuRelease,
+  bench: Workbench,
+): Promise<readonly { readonly id: string; readonly name: string }[]> {
+  return (await factsOf(qemu, bench)).snapshots ?? [];
+}

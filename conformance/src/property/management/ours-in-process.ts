@@ -1,0 +1,30 @@
+/** Our built command without a process for each call: for sequences of hundreds of commands. */
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { pathToFileURL } from "node:url";
+import { REPOSITORY } from "../../repository.ts";
+import type { ToolResult } from "../../run-tool.ts";
+
+type Run = (
+  argv: readonly string[],
+  streams: { readonly stdout: Writable; readonly stderr: Writable },
+) => Promise<number>;
+
+/** As `tryOursAsQemuImg`. Names must be absolute: the working directory is that of this process. */
+export async function tryOursInProcess(args: readonly string[]): Promise<ToolResult> {
+  const { run } = (await import(pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.js")).href)) as {
+    run: Run;
+  };
+  const [stdout, stderr] = [new TextSink(), new TextSink()];
+  const exitCode = await run([process.execPath, "/qemu-img", ...args], { stdout, stderr });
+  return { exitCode, stdout: stdout.text, stderr: stderr.text };
+}
+
+class TextSink extends Writable {
+  text = "";
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
