@@ -11,6 +11,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Change options that an image was created with",
     load: async () => (await import("./commands/amend.ts")).amendCommand,
   },
+  bitmap: {
+    summary: "Add, remove, clear or merge persistent bitmaps",
+    load: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
+  },
   check: {
     summary: "Check an image's metadata for errors and leaks",
     load: async () => (await import("./commands/check.ts")).checkCommand,

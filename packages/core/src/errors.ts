@@ -58,6 +58,10 @@ export interface ErrorDataByCode {
     readonly snapshot: string;
     readonly candidates: readonly { readonly id: string; readonly name: string }[];
   };
+  /** No persistent bitmap has that name. */
+  readonly "bitmap-not-found": { readonly bitmap: string };
+  /** A persistent bitmap that was not saved when the image was last used: it may have missed changes. */
+  readonly "bitmap-in-use": { readonly bitmap: string };
   /** A write to something opened read-only. */
   readonly "read-only": { readonly name: string };
   /** A use after `close()`. */

@@ -14,6 +14,8 @@ export { mergeExtents } from "./disk/merge-extents.ts";
 export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
 export type { AmendOptions } from "./engine/amend/amend-image.ts";
+export type { BitmapAction, ChangeBitmapsOptions, DirtyRanges } from "./engine/bitmaps/change-bitmaps.ts";
+export type { GuestRange } from "./engine/bitmaps/stored-bitmap.ts";
 export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions } from "./engine/create-options.ts";

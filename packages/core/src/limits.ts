@@ -28,6 +28,8 @@ export const MAX_BITMAP_DIRECTORY_BYTES: number = 65535 * 1024;
 export const MAX_BITMAP_NAME_BYTES = 1023;
 /** Entries of one bitmap table, in bytes: 0x8000000 entries is QEMU's limit. */
 export const MAX_BITMAP_TABLE_ENTRIES = 0x8000000;
+/** Memory for bitmaps that follow a disk while it is written: 64 KiB granules of 16 TiB. */
+export const MAX_TRACKED_BITMAP_BYTES: number = 32 * 2 ** 20;
 /** Bytes of the backing file's name (specification: header, backing_file_size). */
 export const MAX_BACKING_NAME_BYTES = 1023;
 /** Host offsets have 56 bits (specification: "L2 table entry", bits 9-55). */

@@ -20,6 +20,14 @@ import {
 import { Epochs, type RangeLock } from "./engine/async-lock.ts";
 import { assertBackingFile, type BackingFileChange, changeBackingFile } from "./engine/backing-file.ts";
 import { beginChangingMetadata, beginWriting } from "./engine/begin-writing.ts";
+import { BitmapTracking } from "./engine/bitmaps/bitmap-tracking.ts";
+import {
+  type BitmapAction,
+  type ChangeBitmapsOptions,
+  changeBitmaps,
+  type DirtyRanges,
+  dirtyRangesOf,
+} from "./engine/bitmaps/change-bitmaps.ts";
 import { checkImage } from "./engine/check/check-image.ts";
 import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
 import { CompressedWriter } from "./engine/compressed-writer.ts";
@@ -45,7 +53,7 @@ import type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 import type { GiveBack, TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 import { createRanges, createWriteContext, type WriteContext } from "./engine/write-context.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
-import { Qcow2Error } from "./errors.ts";
+import { isQcow2Error, Qcow2Error } from "./errors.ts";
 import { roundDown, roundUp } from "./format/geometry.ts";
 import { denyReferences } from "./references/references.ts";
 
@@ -68,6 +76,8 @@ export class Qcow2Image implements WritableDisk {
   /** Closing flushes what was changed in place, too, although no table waits to be written. */
   #hasUnflushedChanges = false;
   #preallocated: Promise<boolean> | undefined;
+  /** Bitmaps that follow the changes, once there is one. */
+  #tracking: BitmapTracking | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(image: OpenImage) {
@@ -209,6 +219,7 @@ export class Qcow2Image implements WritableDisk {
     }
     const epoch = this.#changes.enter();
     this.#hasUnflushedChanges = true;
+    this.#tracking?.note(offset, offset + from.length);
     try {
       await writeGuestBytes(writer, hostOffset, from);
     } finally {
@@ -317,6 +328,24 @@ export class Qcow2Image implements WritableDisk {
   }
 
   /**
+   * Changes persistent bitmaps, one action after the other, all or none of them.
+   * @throws Qcow2Error "invalid-option", "bitmap-not-found", "bitmap-in-use" for one that was not saved (it can only be
+   *   removed), "unsupported" in version 2 images, and as {@link createSnapshot}
+   */
+  async changeBitmaps(actions: readonly BitmapAction[], options: ChangeBitmapsOptions = {}): Promise<void> {
+    await this.#transform((writer) => changeBitmaps(writer, actions, options));
+  }
+
+  /**
+   * The dirty ranges of a persistent bitmap as it is stored; for an image that is being written, as it was before.
+   * @throws Qcow2Error "bitmap-not-found", "bitmap-in-use", "truncated", "io", "closed"
+   */
+  async dirtyRanges(name: string): Promise<DirtyRanges> {
+    this.#assertOpen();
+    return await dirtyRangesOf(this.#image, name);
+  }
+
+  /**
    * Changes the virtual size. What becomes visible reads as zeroes; what lies behind a smaller size is lost. Internal
    * snapshots keep their own size. A power cut leaves the one size or the other.
    * @throws Qcow2Error "invalid-option" for a size that is no multiple of 512 or too large, for a smaller one without
@@ -403,8 +432,23 @@ export class Qcow2Image implements WritableDisk {
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
       while (this.#hasUnflushedChanges || this.#writer?.commit.isDirty) await this.#flush();
       if (this.#writer !== undefined) await cutOffUnusedEnd(this.#writer);
+      // Last of all: what the writer knows of the tables is not true any more afterwards.
+      await this.#storeBitmaps();
     } finally {
       await closeImage(this.#image);
+    }
+  }
+
+  /** Everything else is durable by now; an image that refuses changes keeps its bitmaps as in use. */
+  async #storeBitmaps(): Promise<void> {
+    const [tracking, writer] = [this.#tracking, this.#writer];
+    if (tracking === undefined || writer === undefined || writer.file.isRefusing) return;
+    try {
+      const giveBack = await tracking.store(writer);
+      await giveBack();
+    } catch (error) {
+      // They stay in use, which says so; what was written is there all the same.
+      if (!isQcow2Error(error, "needs-repair")) throw error;
     }
   }
 
@@ -434,6 +478,7 @@ export class Qcow2Image implements WritableDisk {
             assertDiskRange(offset, length, this.size);
             const writer = this.#assertWritable();
             if (!this.#hasBegun) await this.#begin(writer);
+            this.#tracking?.note(offset, offset + length);
             await work(writer);
           },
         );
@@ -458,32 +503,49 @@ export class Qcow2Image implements WritableDisk {
         // Freed clusters are counted as free only after the tables are written: hence more than one round.
         do await this.#flush();
         while (writer.commit.isDirty);
-        let giveBack: GiveBack;
-        try {
-          await beginChangingMetadata(writer);
-          giveBack = await work(writer);
-        } finally {
-          await writer.file.settled();
-        }
-        try {
-          this.#image = await reloadImage({ ...this.#image, ...replaced });
-        } catch (error) {
-          writer.file.refuse(error);
-          throw error;
-        }
-        this.#prepareToWrite();
-        // Until they have ended, reads that began before look at the old tables.
-        await this.#reads.drain();
-        await giveBack();
+        const tracking = this.#tracking;
+        if (tracking !== undefined) await this.#replaceMetadata(writer, () => tracking.store(writer));
+        else if (this.#hasBegun && this.#image.bitmaps.length > 0) await this.#forgetTables();
+        await this.#replaceMetadata(this.#assertChangeable(), work, replaced);
       }),
     );
   }
 
-  /** What was known of the tables is forgotten. */
+  /** Goes on with what `work` has switched to. */
+  async #replaceMetadata(
+    writer: WriteContext,
+    work: (writer: WriteContext) => Promise<GiveBack>,
+    replaced: Partial<Pick<OpenImage, "backing">> = {},
+  ): Promise<void> {
+    let giveBack: GiveBack;
+    try {
+      await beginChangingMetadata(writer);
+      giveBack = await work(writer);
+    } finally {
+      await writer.file.settled();
+    }
+    try {
+      await this.#forgetTables(replaced);
+    } catch (error) {
+      writer.file.refuse(error);
+      throw error;
+    }
+    // Until they have ended, reads that began before look at the old tables.
+    await this.#reads.drain();
+    await giveBack();
+  }
+
+  /** Reads again what the image file says, with everything flushed and nothing under way. */
+  async #forgetTables(replaced: Partial<Pick<OpenImage, "backing">> = {}): Promise<void> {
+    this.#image = await reloadImage({ ...this.#image, ...replaced });
+    this.#prepareToWrite();
+  }
+
   #prepareToWrite(): void {
     this.#begun = undefined;
     this.#hasBegun = false;
     this.#preallocated = undefined;
+    this.#tracking = undefined;
     if (this.#image.readOnly) return;
     this.#writer = createWriteContext(this.#image, { ranges: this.#ranges, reads: this.#reads });
     this.#compressed = new CompressedWriter(this.#writer);
@@ -498,8 +560,10 @@ export class Qcow2Image implements WritableDisk {
 
   /** Before the first change; tried again by the next one if it fails. */
   #begin(writer: WriteContext): Promise<void> {
+    const tracking = BitmapTracking.of(this.#image);
     this.#begun ??= beginWriting(writer).then(
       () => {
+        this.#tracking = tracking;
         this.#hasBegun = true;
       },
       (error: unknown) => {

@@ -10,6 +10,7 @@ import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
 import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
+import { type BitmapsToCopy, bitmapsToCopy, copyBitmaps } from "./copy-bitmaps.ts";
 
 export interface ConvertEvents {
   readonly signal: AbortSignal;
@@ -24,7 +25,12 @@ export async function convertImages(request: ConvertRequest, events: ConvertEven
   await using source = await openSources(request, codecs);
   events.signal.throwIfAborted();
   const { target } = request;
-  const job = { request, source, events, codecs };
+  const bitmaps =
+    request.bitmaps === "none"
+      ? undefined
+      : bitmapsToCopy(source, { skipBroken: request.bitmaps === "usable" });
+  for (const name of bitmaps?.skipped ?? []) events.onReadError(`Skipping inconsistent bitmap '${name}'`);
+  const job = { request, source, events, codecs, bitmaps };
   await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
 }
 
@@ -33,6 +39,7 @@ interface Job {
   readonly source: Disk;
   readonly events: ConvertEvents;
   readonly codecs: Codecs;
+  readonly bitmaps: BitmapsToCopy | undefined;
 }
 
 async function openSources({ sources, snapshot, target }: ConvertRequest, codecs: Codecs): Promise<Disk> {
@@ -77,6 +84,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
       targetIsZero: backing === undefined && image.isZero,
       ...(backing === undefined ? {} : { targetBacking: { size: backing.size } }),
     });
+    if (job.bitmaps !== undefined) await copyBitmaps(job.bitmaps, image.disk, job.events.signal);
   } catch (error) {
     await image.abort();
     throw blameTarget(error, target.given);
@@ -109,12 +117,12 @@ async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
     requireCompressor(job.codecs, disk.info().compressionType);
   }
   if (disk.size < job.source.size) throw new CommandError("output file is smaller than input file");
-  try {
-    await copy(job, {
-      target: disk,
-      targetIsZero: target.isZero,
-      ...(target.hasBacking ? { targetBacking: {} } : {}),
-    });
+  await copy(job, {
+    target: disk,
+    targetIsZero: target.isZero,
+    ...(target.hasBacking ? { targetBacking: {} } : {}),
+  });
+  if (job.bitmaps !== undefined) await copyBitmaps(job.bitmaps, disk, job.events.signal);
     await disk.flush();
   } catch (error) {
     throw blameTarget(error, target.given);
@@ -131,7 +139,16 @@ function requireCompressor(codecs: Codecs, type: CompressionType): void {
 
 type TargetPart = Pick<ConvertOptions, "target" | "targetIsZero" | "targetBacking">;
 
-async function copy({ request, source, events }: Job, target: TargetPart): Promise<void> {
+async function copy(job: Job, target: TargetPart): Promise<void> {
+  try {
+    await copyData(job, target);
+    await target.target.flush();
+  } catch (error) {
+    throw withPrefix(`error while converting to '${job.request.target.given}': `, error);
+  }
+}
+
+async function copyData({ request, source, events }: Job, target: TargetPart): Promise<void> {
   const compressing = request.compress ? { compress: true } : {};
   await convertDisk({
     ...target,
@@ -155,8 +172,4 @@ async function copy({ request, source, events }: Job, target: TargetPart): Promi
 
 function clusterSizeOf(disk: WritableDisk): number | undefined {
   return disk instanceof Qcow2Image ? disk.info().clusterSize : undefined;
-}
-
-function blameTarget(error: unknown, given: string): unknown {
-  return withPrefix(`error while converting to '${given}': `, error);
 }

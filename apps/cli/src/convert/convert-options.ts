@@ -102,7 +102,10 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
   progress: PROGRESS,
   quiet: QUIET,
   copyOffload: { short: "C", long: "copy-range-offloading", help: "refused: not supported yet" },
-  bitmaps: { long: "bitmaps", help: "refused: copying bitmaps is not supported yet" },
-  skipBrokenBitmaps: { long: "skip-broken-bitmaps", help: "only with --bitmaps" },
+  bitmaps: { long: "bitmaps", help: "copy persistent bitmaps, too" },
+  skipBrokenBitmaps: {
+    long: "skip-broken-bitmaps",
+    help: "with --bitmaps: leave out those that were not saved",
+  },
   object: OBJECT,
 };

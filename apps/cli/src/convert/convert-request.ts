@@ -22,6 +22,8 @@ export interface ConvertRequest {
   readonly outOfOrder: boolean;
   readonly rateLimitBytesPerSecond: number | undefined;
   readonly salvage: boolean;
+  /** Copy persistent bitmaps: all of them, or all that can be used. */
+  readonly bitmaps: "none" | "all" | "usable";
   readonly quiet: boolean;
   readonly progress: boolean;
 }
@@ -65,6 +67,9 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
   if (snapshot !== undefined && sourceNames.length > 1) {
     throw new CommandError("No support for concatenating multiple snapshot");
   }
+  if (args.has("bitmaps") && sourceNames.length > 1) {
+    throw new CommandError("Copying bitmaps only possible with single source");
+  }
   checkCacheMode(args.value("sourceCache"), "source cache");
   checkCacheMode(args.value("targetCache"), "cache");
   const request: ConvertRequest = {
@@ -77,6 +82,7 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
     outOfOrder: args.has("outOfOrder"),
     rateLimitBytesPerSecond: rateLimit === 0 ? undefined : rateLimit,
     salvage: args.has("salvage"),
+    bitmaps: !args.has("bitmaps") ? "none" : args.has("skipBrokenBitmaps") ? "usable" : "all",
     quiet: args.has("quiet"),
     progress: args.has("progress"),
   };
@@ -89,7 +95,6 @@ function refuseUnsupported(args: Arguments): void {
   if (args.has("skipBrokenBitmaps") && !args.has("bitmaps")) {
     throw new CommandError("Use of --skip-broken-bitmaps requires --bitmaps");
   }
-  if (args.has("bitmaps")) throw new CommandError("Copying bitmaps (--bitmaps) is not supported yet");
 }
 
 function checkCombinations(args: Arguments): void {

@@ -30,6 +30,10 @@ export interface ParsedArguments<Table extends OptionTable = OptionTable> {
   value(name: keyof Table): string | undefined;
   /** The values of a repeated option, in order. */
   values(name: keyof Table): readonly string[];
+  /** Those of the options `names` that are given, as often and in the order in which they are. */
+  inOrder<Name extends keyof Table>(
+    names: readonly Name[],
+  ): readonly { readonly name: Name; readonly value: string }[];
 }
 
 /** What a scan returns: either everything was understood, or `--help` was met first. */
@@ -72,6 +76,7 @@ class Scan<Table extends OptionTable> {
   readonly operands: string[] = [];
   helpWanted = false;
   readonly #found = new Map<keyof Table, string[]>();
+  readonly #order: { readonly name: keyof Table; readonly value: string }[] = [];
   readonly #entries: readonly (readonly [string | undefined, OptionSpec])[];
 
   constructor(table: Table) {
@@ -114,11 +119,17 @@ class Scan<Table extends OptionTable> {
 
   result(): ParsedArguments<Table> {
     const found = this.#found;
+    const order = this.#order;
     return {
       operands: this.operands,
       has: (name) => found.has(name),
       value: (name) => found.get(name)?.at(-1),
       values: (name) => found.get(name) ?? [],
+      inOrder: (names) =>
+        order.flatMap(({ name, value }) => {
+          const wanted = names.find((candidate) => candidate === name);
+          return wanted === undefined ? [] : [{ name: wanted, value }];
+        }),
     };
   }
 
@@ -133,7 +144,11 @@ class Scan<Table extends OptionTable> {
   }
 
   #add(key: string | undefined, value: string): void {
-    if (key === undefined) this.helpWanted = true;
-    else this.#found.set(key, [...(this.#found.get(key) ?? []), value]);
+    if (key === undefined) {
+      this.helpWanted = true;
+      return;
+    }
+    this.#order.push({ name: key, value });
+    this.#found.set(key, [...(this.#found.get(key) ?? []), value]);
   }
 }

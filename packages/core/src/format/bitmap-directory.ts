@@ -15,8 +15,8 @@ export const BITMAP_FLAG_AUTO = 2;
 const KNOWN_FLAGS: number = BITMAP_FLAG_IN_USE | BITMAP_FLAG_AUTO;
 export const BITMAP_TYPE_DIRTY_TRACKING = 1;
 /** QEMU's bounds; the specification allows 0..63. */
-const MIN_GRANULARITY_BITS = 9;
-const MAX_GRANULARITY_BITS = 31;
+export const MIN_GRANULARITY_BITS = 9;
+export const MAX_GRANULARITY_BITS = 31;
 /** QEMU's bound on the data of one bitmap. */
 const MAX_BITMAP_DATA_BYTES: number = 512 * 2 ** 20;
 
@@ -125,7 +125,7 @@ export function assertBitmapEntry(
 }
 
 /** Entries of the table of a bitmap over the whole disk: its bits are stored in units of 64. */
-function bitmapTableEntries(
+export function bitmapTableEntries(
   granularityBits: number,
   disk: { readonly clusterSize: number; readonly virtualSize: number },
 ): number {

@@ -9,11 +9,20 @@ export interface SnapshotState {
   readonly disk: Uint8Array;
 }
 
+export interface BitmapState {
+  readonly name: string;
+  readonly granularity: number;
+  readonly enabled: boolean;
+  /** Indexes of the dirty granules, in order; "in use" for a bitmap that was not saved. */
+  readonly dirty: readonly number[] | "in use";
+}
+
 export interface ImageState {
   readonly disk: Uint8Array;
   readonly snapshots: readonly SnapshotState[];
   /** The name of the backing file as recorded. */
   readonly backingName: string | undefined;
+  readonly bitmaps: readonly BitmapState[];
 }
 
 /** What a closed image holds. */
@@ -26,10 +35,28 @@ export async function imageStateOf(files: ShapeFiles): Promise<ImageState> {
       snapshots.push({ id, name, disk: await readAll(snapshot) });
       await snapshot.close();
     }
-    return { disk: await readAll(image), snapshots, backingName: image.info().backingFile };
+    const bitmaps = await bitmapStatesOf(image);
+    return { disk: await readAll(image), snapshots, backingName: image.info().backingFile, bitmaps };
   } finally {
     await image.close();
   }
+}
+
+async function bitmapStatesOf(image: Qcow2Image): Promise<BitmapState[]> {
+  const states: BitmapState[] = [];
+  for (const { name, granularity, auto, inUse } of image.info().bitmaps) {
+    if (inUse) {
+      states.push({ name, granularity, enabled: auto, dirty: "in use" });
+      continue;
+    }
+    const dirty: number[] = [];
+    const { ranges } = await image.dirtyRanges(name);
+    for await (const { start, end } of ranges({ start: 0, end: image.size })) {
+      for (let at = start; at < end; at += granularity) dirty.push(at / granularity);
+    }
+    states.push({ name, granularity, enabled: auto, dirty });
+  }
+  return states;
 }
 
 /** A closed image holds exactly one of `allowed`, disk and snapshots together, and its check finds nothing. */
@@ -56,6 +83,7 @@ function isSameState(first: ImageState, second: ImageState): boolean {
   return (
     Buffer.compare(first.disk, second.disk) === 0 &&
     first.backingName === second.backingName &&
+    JSON.stringify(first.bitmaps) === JSON.stringify(second.bitmaps) &&
     first.snapshots.length === second.snapshots.length &&
     first.snapshots.every(({ id, name, disk }, index) => {
       const other = second.snapshots[index];
@@ -64,7 +92,7 @@ function isSameState(first: ImageState, second: ImageState): boolean {
   );
 }
 
-function describe({ disk, snapshots, backingName }: ImageState): string {
+function describe({ disk, snapshots, backingName, bitmaps }: ImageState): string {
   const names = snapshots.map(({ id, name }) => `${id} ('${name}')`).join(", ");
-  return `a disk of ${disk.length} bytes with the snapshots ${names || "none"} over ${backingName?.length ?? "no"} bytes of backing file name`;
+  return `a disk of ${disk.length} bytes with the snapshots ${names || "none"} over ${backingName?.length ?? "no"} bytes of backing file name, bitmaps ${JSON.stringify(bitmaps)}`;
 }

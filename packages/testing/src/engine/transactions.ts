@@ -2,9 +2,16 @@
  * Changes of an image as a whole, such as taking a snapshot: after any operations, whatever fails and whenever the power
  * goes, the image holds what it did before or what it has to hold afterwards, all of it, and its check finds nothing.
  */
-import { isQcow2Error, type Preallocation, type Qcow2Error, type Qcow2Image } from "@qcow2/core";
+import {
+  type BitmapAction,
+  isQcow2Error,
+  type Preallocation,
+  type Qcow2Error,
+  type Qcow2Image,
+} from "@qcow2/core";
 import fc from "fast-check";
 import { Random } from "../random.ts";
+import { applyActions, noteChange, resizeBitmaps } from "./bitmap-model.ts";
 import { crashStates } from "./crash-states.ts";
 import { Timeline, TimelineStorage } from "./disk-timeline.ts";
 import { engineOperationArbitrary } from "./engine-arbitraries.ts";
@@ -21,7 +28,8 @@ type Transaction =
   | { readonly kind: "resize"; readonly size: number; readonly preallocation: Preallocation }
   /** Another name for the same backing file; without one, nothing happens. */
   | { readonly kind: "rename-backing"; readonly length: number; readonly format: boolean }
-  | { readonly kind: "amend"; readonly version: 2 | 3; readonly refcountBits: number };
+  | { readonly kind: "amend"; readonly version: 2 | 3; readonly refcountBits: number }
+  | { readonly kind: "bitmaps"; readonly actions: readonly BitmapAction[] };
 
 /** As plain JSON. */
 export interface TransactionCase {
@@ -68,12 +76,17 @@ export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<Trans
       refcountBits: fc.constantFrom(1, 2, 8, 16, 16, 32, 64),
     }),
   );
+  const bitmaps = fc.record({
+    kind: fc.constant("bitmaps" as const),
+    actions: fc.array(bitmapActionArbitrary(), { minLength: 1, maxLength: 3 }),
+  });
   const transaction = shape.hasDataFile
-    ? header
+    ? fc.oneof<fc.Arbitrary<Transaction>[]>(header, bitmaps)
     : fc.oneof(
         { weight: 3, arbitrary: create },
         { weight: 3, arbitrary: others },
         { weight: 3, arbitrary: header },
+        { weight: 3, arbitrary: bitmaps },
       );
   const step = fc.oneof<fc.Arbitrary<EngineOperation | Transaction>[]>(
     engineOperationArbitrary(shape),
@@ -87,6 +100,23 @@ export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<Trans
     discard: fc.constantFrom<TransactionCase["discard"]>("ignore", "unmap"),
     seed: fc.nat(2 ** 31 - 1),
   });
+}
+
+function bitmapActionArbitrary(): fc.Arbitrary<BitmapAction> {
+  const name = fc.constantFrom("a", "b", "c");
+  return fc.oneof<fc.Arbitrary<BitmapAction>[]>(
+    fc.record({
+      kind: fc.constant("add" as const),
+      name,
+      granularity: fc.constantFrom(512, 4096, 65536),
+      enabled: fc.boolean(),
+    }),
+    fc.record({
+      kind: fc.constantFrom("remove" as const, "clear" as const, "enable" as const, "disable" as const),
+      name,
+    }),
+    fc.record({ kind: fc.constant("merge" as const), name, source: fc.constantFrom("a", "b", "c") }),
+  );
 }
 
 /** Runs the steps, and then the last transaction with power cuts and with faults. Returns how many of both. */
@@ -119,6 +149,7 @@ async function runSteps(
     }
     if (!fits(step, shape, image.size)) continue;
     await applyToImage(step, image);
+    if (step.kind !== "flush") state = { ...state, bitmaps: noteChange(state.bitmaps, step) };
     const change = changeOf(step, { ...shape, size: image.size });
     if (change === undefined) continue;
     const disk = state.disk.slice();
@@ -145,7 +176,8 @@ async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Im
 function isRefusal(error: unknown): boolean {
   if (isQcow2Error(error, "limit-exceeded")) return error.data.what === "refcount";
   if (isQcow2Error(error, "invalid-option")) return true;
-  return isQcow2Error(error, "unsupported") && error.data.operation === "resize";
+  if (isQcow2Error(error, "bitmap-not-found")) return true;
+  return isQcow2Error(error, "unsupported");
 }
 
 /** False for an operation that was drawn for another size than the disk has now, and makes no sense with this one. */
@@ -253,13 +285,12 @@ async function runWithFault(
       },
     );
   }
-  const after = stateAfter(last, before);
   const allowed = {
-    done: [after],
-    refused: [before],
-    undone: [before],
-    unknown: [before, after],
-  }[outcome];
+    done: () => [stateAfter(last, before)],
+    refused: () => [before],
+    undone: () => [before],
+    unknown: () => [before, stateAfter(last, before)],
+  }[outcome]();
   const noLeaks = closes && outcome !== "unknown" && fault?.repeat !== "from-then-on";
   await expectImageState(files, allowed, { noLeaks });
   return storage as FaultStorage;
@@ -326,6 +357,10 @@ async function run(transaction: Transaction, state: ImageState, image: Qcow2Imag
     await image.resize({ size, shrink: !grows, preallocation: grows ? preallocation : "off" });
     return;
   }
+  if (transaction.kind === "bitmaps") {
+    await image.changeBitmaps(transaction.actions);
+    return;
+  }
   if (transaction.kind === "amend") {
     const { version, refcountBits } = transaction;
     await image.amend({ version, refcountBits: version === 2 ? 16 : refcountBits, lazyRefcounts: false });
@@ -349,9 +384,14 @@ function stateAfter(transaction: Transaction, state: ImageState): ImageState {
   if (transaction.kind === "resize") {
     const resized = new Uint8Array(transaction.size);
     resized.set(disk.subarray(0, transaction.size));
-    return { ...state, disk: resized };
+    return { ...state, disk: resized, bitmaps: resizeBitmaps(state.bitmaps, transaction.size) };
   }
   if (transaction.kind === "amend") return state;
+  if (transaction.kind === "bitmaps") {
+    const bitmaps = applyActions(state.bitmaps, transaction.actions, state.disk.length);
+    if (bitmaps === undefined) throw new Error("it did what has to be refused");
+    return { ...state, bitmaps };
+  }
   if (transaction.kind === "rename-backing") {
     return state.backingName === undefined
       ? state
@@ -381,6 +421,7 @@ const TRANSACTIONS: ReadonlySet<string> = new Set<Transaction["kind"]>([
   "resize",
   "rename-backing",
   "amend",
+  "bitmaps",
 ]);
 
 function isTransaction(step: EngineOperation | Transaction): step is Transaction {

@@ -13,17 +13,20 @@ export async function checkNewMetadata(
   options: Pick<CheckOptions, "signal" | "memoryBytes">,
 ): Promise<CheckResult> {
   let failure: { readonly error: unknown } | undefined;
-  const read: Storage["read"] = async (offset, into) => {
+  const watch = async <Result>(work: Promise<Result>): Promise<Result> => {
     try {
-      return await storage.read(offset, into);
+      return await work;
     } catch (error) {
       failure ??= { error };
       throw error;
     }
   };
+  const read: Storage["read"] = (offset, into) => watch(storage.read(offset, into));
+  const size: Storage["size"] = () => watch(storage.size());
   const observed = new Proxy(storage, {
     get(target, key) {
       if (key === "read") return read;
+      if (key === "size") return size;
       const member: unknown = Reflect.get(target, key, target);
       return typeof member === "function" ? member.bind(target) : member;
     },

@@ -5,6 +5,7 @@ import { l1EntriesFor, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import { MAX_L1_BYTES, MAX_VIRTUAL_SIZE, SECTOR_SIZE } from "../../limits.ts";
 import { writeZeroBytes } from "../../storage/write-zeroes.ts";
+import { BitmapEditor } from "../bitmaps/bitmap-editor.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
 import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import {
@@ -42,7 +43,9 @@ export async function resizeImage(context: WriteContext, options: DiskResizeOpti
       // Where a snapshot does not say its size, it is the image's.
       const sized = image.snapshots.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize }));
       const snapshots = isUnsized ? await replaceSnapshotTable(transaction, sized) : undefined;
-      return { virtualSize: size, l1Table, snapshots };
+      const bitmaps = new BitmapEditor(transaction);
+      await bitmaps.resize(size);
+      return { virtualSize: size, l1Table, snapshots, bitmaps: await bitmaps.finish() };
     },
     options,
   );
@@ -63,7 +66,7 @@ export function assertResize(
   image: OpenImage,
   options: DiskResizeOptions & { readonly version?: number },
 ): void {
-  const { layout, snapshots, bitmaps, metadataOnly } = image;
+  const { layout, snapshots, metadataOnly } = image;
   const { size, shrink = false, preallocation = "off", version = layout.header.version } = options;
   if (!Number.isSafeInteger(size) || size < 0) {
     throw new RangeError(`size must be an integer from 0 to 2^53 - 1, not ${size}`);
@@ -71,11 +74,6 @@ export function assertResize(
   if (size % SECTOR_SIZE !== 0) refuse("size", "The new size must be a multiple of 512");
   if (snapshots.length > 0 && version < 3) {
     throw new Qcow2Error("unsupported", "Can't resize a v2 image which has snapshots", {
-      operation: "resize",
-    });
-  }
-  if (bitmaps.length > 0) {
-    throw new Qcow2Error("unsupported", "Images with persistent bitmaps cannot be resized yet", {
       operation: "resize",
     });
   }

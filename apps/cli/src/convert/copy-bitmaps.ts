@@ -1,0 +1,65 @@
+/** `convert --bitmaps`: the source's persistent bitmaps, in the target. */
+import { type BitmapAction, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
+import { CommandError } from "../errors/command-errors.ts";
+import { withPrefix } from "../errors/describe-error.ts";
+
+export interface BitmapsToCopy {
+  readonly source: Qcow2Image;
+  readonly names: readonly string[];
+  /** Those that are left out, because they were not saved. */
+  readonly skipped: readonly string[];
+}
+
+/**
+ * What there is to copy, judged before anything is written.
+ * @throws CommandError if the source has none that can be copied, or one that was not saved
+ */
+export function bitmapsToCopy(disk: Disk, { skipBroken }: { readonly skipBroken: boolean }): BitmapsToCopy {
+  const source = disk;
+  if (!(source instanceof Qcow2Image) || source.info().version < 3) {
+    throw new CommandError("Source lacks bitmap support");
+  }
+  const { bitmaps } = source.info();
+  const broken = bitmaps.filter(({ inUse }) => inUse).map(({ name }) => name);
+  if (broken[0] !== undefined && !skipBroken) {
+    throw new CommandError(
+      `Cannot copy inconsistent bitmap '${broken[0]}': --skip-broken-bitmaps leaves it out, 'bitmap --remove' deletes it`,
+    );
+  }
+  const names = bitmaps.filter(({ inUse }) => !inUse).map(({ name }) => name);
+  return { source, names, skipped: broken };
+}
+
+/** Adds the bitmaps to the target when all data is there, so that they do not tell of the copy itself. */
+export async function copyBitmaps(
+  { source, names }: BitmapsToCopy,
+  target: WritableDisk,
+  signal: AbortSignal,
+): Promise<void> {
+  if (names.length === 0) return;
+  if (!(target instanceof Qcow2Image)) {
+    throw new CommandError(
+      `Failed to create bitmap ${names[0]}: the format '${target.format}' does not store bitmaps`,
+    );
+  }
+  const all = source.info().bitmaps;
+  let current = names[0] as string;
+  try {
+    const actions: BitmapAction[] = [];
+    for (const { name, granularity, auto } of all.filter((bitmap) => names.includes(bitmap.name))) {
+      current = name;
+      const from = await source.dirtyRanges(name);
+      actions.push({ kind: "add", name, granularity, enabled: auto });
+      actions.push({ kind: "merge", name, source: name, from: { ...from, size: target.size } });
+    }
+    await target.changeBitmaps(actions, {
+      signal,
+      onAction: ({ name }) => {
+        current = name;
+      },
+    });
+  } catch (error) {
+    if (error === signal.reason) throw error;
+    throw withPrefix(`Failed to create bitmap ${current}: `, error);
+  }
+}
