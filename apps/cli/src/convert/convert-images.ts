@@ -87,7 +87,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
     if (job.bitmaps !== undefined) await copyBitmaps(job.bitmaps, image.disk, job.events.signal);
   } catch (error) {
     await image.abort();
-    throw blameTarget(error, target.given);
+    throw error;
   }
   await image.commit();
 }
@@ -123,10 +123,6 @@ async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
     ...(target.hasBacking ? { targetBacking: {} } : {}),
   });
   if (job.bitmaps !== undefined) await copyBitmaps(job.bitmaps, disk, job.events.signal);
-    await disk.flush();
-  } catch (error) {
-    throw blameTarget(error, target.given);
-  }
 }
 
 /** @throws CommandError if this runtime can only decompress, before anything is written. */
