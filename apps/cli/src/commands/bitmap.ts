@@ -59,8 +59,8 @@ export const bitmapCommand: Command<typeof OPTIONS> = {
   help: {
     usage: ["ACTION... [OPTIONS] FILE BITMAP"],
     description: `Persistent bitmaps of a qcow2 image, which say what was changed since a backup: adds, removes, clears, merges them.
-The actions (--add, --remove, --clear, --enable, --disable, --merge) are done in the order in which they are given, all or
-none of them, whatever fails and whenever the power goes.`,
+The actions (--add, --remove, --clear, --enable, --disable, --merge) are done in the order in which they are given,
+all or none of them, whatever fails and whenever the power goes.`,
     notes: `A bitmap that was in use when a machine or a program was killed may have missed changes: it can only be removed.
 'qcow2 info' lists the bitmaps of an image.
 ${NOTES_ON_NAMES}`,
