@@ -21,6 +21,7 @@ export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-res
 export type { CreateOptions, ImageOptions } from "./engine/create-options.ts";
 export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
+export { type RepairOptions, type RepairResult, repairStorage } from "./engine/repair/repair-image.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
 export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";

@@ -1,12 +1,20 @@
-import { type CheckResult, checkStorage, PROBE_BYTES, probeFormat } from "@qcow2/core";
+import {
+  type CheckOptions,
+  type CheckResult,
+  checkStorage,
+  PROBE_BYTES,
+  probeFormat,
+  repairStorage,
+} from "@qcow2/core";
 import { FileStorage } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
+import { interruptible } from "../interrupt.ts";
 import { checkCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { type ImageName, parseImageName } from "../options/image-name.ts";
-import { checkJson, checkText } from "../output/check-report.ts";
+import { checkJson, checkText, repairText } from "../output/check-report.ts";
 import { startProgress } from "../progress.ts";
 import {
   FORCE_SHARE,
@@ -30,7 +38,12 @@ const OPTIONS: Readonly<
   quiet: QUIET,
   format: FORMAT,
   imageOpts: IMAGE_OPTS,
-  repair: { short: "r", long: "repair", value: "leaks|all", help: "refused: repairing is not supported yet" },
+  repair: {
+    short: "r",
+    long: "repair",
+    value: "leaks|all",
+    help: "repair: give back leaked clusters, or all damage",
+  },
   output: OUTPUT,
   cache: { short: "T", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
   forceShare: FORCE_SHARE,
@@ -48,10 +61,14 @@ export const checkCommand: Command<typeof OPTIONS> = {
   help: {
     usage: ["[OPTIONS] FILE"],
     description: `Checks the metadata of a qcow2 image: every reference count against every reference, tables, snapshots
-and bitmaps. The image is only read. What is found is listed on stderr, and summed up at the end.`,
-    examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2"],
+and bitmaps. What is found is listed on stderr, and summed up at the end. The image is only read, unless -r is given.
+Guest data that can be read before a repair can be read after it, and a power cut during one leaves the image no worse.`,
+    notes: `-r leaks gives back clusters that nothing refers to. -r all also repairs reference counts, flags, tables, snapshots
+and bitmaps: references that lead nowhere become zeroes, and snapshots and bitmaps that cannot be read are left out.
+Make a copy of a damaged image first if you can.`,
+    examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2", "-r all disk.qcow2"],
     exitCodes: [
-      [0, "the image is good"],
+      [0, "the image is good, or was repaired"],
       [1, "the check could not be completed"],
       [2, "the image is corrupt"],
       [3, "clusters are leaked, which wastes space and is otherwise harmless"],
@@ -63,22 +80,22 @@ and bitmaps. The image is only read. What is found is listed on stderr, and summ
 
 async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
   refuseObjects(args);
-  refuseRepair(args.value("repair"));
+  const repair = parseRepair(args.value("repair"));
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
   checkCacheMode(args.value("cache"), "source cache");
   const quiet = args.has("quiet");
   const name = parseImageName(given, nameOptions(args));
-  await using storage = await openToCheck(name);
+  await using storage = await openToCheck(name, { readOnly: repair === undefined });
   const progress = await startProgress({
     wanted: false,
     quiet: quiet || output === "json",
     stepPercent: 1,
     barByDefault: context.program === "qcow2",
   });
-  let result: CheckResult;
+  let outcome: Outcome;
   try {
-    result = await checkStorage(storage, {
+    outcome = await checkOrRepair(storage, repair, {
       onFinding: ({ severity, message }) => context.report(`${LABELS[severity]} ${message}`),
       onProgress: (fraction) => progress.report(Math.round(fraction * 1000), 1000),
     });
@@ -87,10 +104,11 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   } finally {
     progress.end({ succeeded: true });
   }
-  if (!quiet) {
-    await context.out.print(
-      output === "json" ? checkJson(result, { filename: given, format: CHECKED_FORMAT }) : checkText(result),
-    );
+  const { result } = outcome;
+  if (!quiet && output === "json") {
+    await context.out.print(checkJson(outcome, { filename: given, format: CHECKED_FORMAT }));
+  } else if (!quiet) {
+    await context.out.print(repairText(outcome) + checkText(result));
   }
   if (result.checkErrors > 0) {
     context.warn("Check failed");
@@ -106,9 +124,12 @@ const CHECKED_FORMAT = "qcow2";
  * The bytes of the image, not the image: what has to be checked may be too damaged to be opened.
  * @throws CommandError if it cannot be opened, or is not in a format that has checks
  */
-async function openToCheck({ given, path, format, forceShare }: ImageName): Promise<FileStorage> {
+async function openToCheck(
+  { given, path, format, forceShare }: ImageName,
+  { readOnly }: { readonly readOnly: boolean },
+): Promise<FileStorage> {
   try {
-    const storage = await FileStorage.open(path, { readOnly: true, forceShare });
+    const storage = await FileStorage.open(path, { readOnly, forceShare });
     try {
       const found = format ?? (await probe(storage));
       if (found === CHECKED_FORMAT) return storage;
@@ -131,10 +152,28 @@ async function probe(storage: FileStorage): Promise<string> {
 
 const LABELS = { corruption: "ERROR", leak: "Leaked", error: "ERROR" } as const;
 
-function refuseRepair(value: string | undefined): void {
-  if (value === undefined) return;
-  if (value !== "leaks" && value !== "all") {
-    throw new UsageError(`--repair (-r) expects 'leaks' or 'all', not '${value}'`);
+interface Outcome {
+  /** What is wrong in the end. */
+  readonly result: CheckResult;
+  readonly corruptionsFixed: number;
+  readonly leaksFixed: number;
+}
+
+async function checkOrRepair(
+  storage: FileStorage,
+  what: "leaks" | "all" | undefined,
+  options: CheckOptions,
+): Promise<Outcome> {
+  if (what === undefined) {
+    return { result: await checkStorage(storage, options), corruptionsFixed: 0, leaksFixed: 0 };
   }
-  throw new CommandError("Repairing (-r) is not supported yet; nothing was changed");
+  return await interruptible(async (signal) => {
+    const { after, ...fixed } = await repairStorage(storage, { ...options, what, signal });
+    return { result: after, ...fixed };
+  });
+}
+
+function parseRepair(value: string | undefined): "leaks" | "all" | undefined {
+  if (value === undefined || value === "leaks" || value === "all") return value;
+  throw new UsageError(`--repair (-r) expects 'leaks' or 'all', not '${value}'`);
 }

@@ -7,8 +7,27 @@ export function checkText(result: CheckResult): string {
   return [findings(result), allocation(result), imageEnd(result)].join("");
 }
 
+interface CheckedImage {
+  readonly result: CheckResult;
+  readonly corruptionsFixed: number;
+  readonly leaksFixed: number;
+}
+
+/** What a repair prints before the result of the check after it; nothing if there was nothing to repair. */
+export function repairText({ corruptionsFixed, leaksFixed }: Omit<CheckedImage, "result">): string {
+  if (corruptionsFixed + leaksFixed === 0) return "";
+  return (
+    "The following inconsistencies were found and repaired:\n\n" +
+    `    ${leaksFixed} leaked clusters\n    ${corruptionsFixed} corruptions\n\n` +
+    "Double checking the fixed image now...\n"
+  );
+}
+
 /** What `check --output=json` prints; counts of zero are left out, except the errors of the check itself. */
-export function checkJson(result: CheckResult, image: { filename: string; format: string }): string {
+export function checkJson(
+  { result, corruptionsFixed, leaksFixed }: CheckedImage,
+  image: { filename: string; format: string },
+): string {
   const unlessZero = (count: number): number | undefined => (count === 0 ? undefined : count);
   const json = formatQemuJson({
     filename: image.filename,
@@ -17,6 +36,8 @@ export function checkJson(result: CheckResult, image: { filename: string; format
     "image-end-offset": unlessZero(result.imageEndOffset),
     corruptions: unlessZero(result.corruptions),
     leaks: unlessZero(result.leaks),
+    "corruptions-fixed": unlessZero(corruptionsFixed),
+    "leaks-fixed": unlessZero(leaksFixed),
     "total-clusters": unlessZero(result.totalClusters),
     "allocated-clusters": unlessZero(result.allocatedClusters),
     "fragmented-clusters": unlessZero(result.fragmentedClusters),

@@ -26,6 +26,8 @@ export interface CheckFinding {
   readonly hostOffset?: number;
   /** Guest byte offset that it concerns, where there is one. */
   readonly guestOffset?: number;
+  /** True if metadata lies there, and something else refers to the same cluster. */
+  readonly overlaps?: boolean;
   /** Why the storage could not be read, if that is what kept the check from looking. */
   readonly cause?: Qcow2Error<"io">;
 }

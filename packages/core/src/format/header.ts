@@ -14,6 +14,8 @@ export const HEADER_V3_BYTES = 112;
 export const HEADER_SIZE_AT = 24;
 /** Where the header's refcount table offset (8 bytes) and cluster count (4 bytes) lie; one write switches both. */
 export const HEADER_REFCOUNT_TABLE_AT = 48;
+/** Where nb_snapshots (4 bytes) and snapshots_offset (8 bytes) lie. */
+export const HEADER_SNAPSHOTS_AT = 60;
 /** Where autoclear_features lies. */
 export const HEADER_INCOMPATIBLE_FEATURES_AT = 72;
 export const HEADER_AUTOCLEAR_FEATURES_AT = 88;

@@ -10,7 +10,7 @@ import { checkImage } from "./check-image.ts";
  */
 export async function checkNewMetadata(
   { storage, layout }: { readonly storage: Storage; readonly layout: ImageLayout },
-  options: Pick<CheckOptions, "signal" | "memoryBytes">,
+  options: Pick<CheckOptions, "signal" | "memoryBytes" | "onFinding">,
 ): Promise<CheckResult> {
   let failure: { readonly error: unknown } | undefined;
   const watch = async <Result>(work: Promise<Result>): Promise<Result> => {

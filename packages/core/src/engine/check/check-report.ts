@@ -6,6 +6,7 @@ export interface FindingDetails {
   readonly message: string;
   readonly hostOffset?: number;
   readonly guestOffset?: number;
+  readonly overlaps?: boolean;
 }
 
 export class CheckReport {

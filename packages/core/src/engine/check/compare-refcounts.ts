@@ -64,6 +64,7 @@ function reportMismatch(
   report.add(isLeak ? "leak" : "corruption", isLeak ? "leaked-cluster" : "refcount-too-low", () => ({
     message: `Host cluster ${cluster} at ${hex(hostOffset)} has refcount ${refcount} and ${references} reference${references === 1 ? "" : "s"}${overlaps ? "; metadata overlaps there" : ""}`,
     hostOffset,
+    ...(overlaps ? { overlaps } : {}),
   }));
 }
 
@@ -73,5 +74,6 @@ function reportOverlap({ report, geometry }: CheckContext, cluster: number): voi
   report.add("corruption", "overlap", () => ({
     message: `Host cluster ${cluster} at ${hex(hostOffset)} is used as metadata and for something else`,
     hostOffset,
+    overlaps: true,
   }));
 }

@@ -18,21 +18,28 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import { checkNewMetadata } from "../check/check-new-metadata.ts";
-import type { CheckOptions } from "../check-result.ts";
+import type { CheckFinding, CheckOptions } from "../check-result.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
 
 /** The header's bytes from the refcount table's offset to the end of the incompatible features. */
 const SWITCHED_BYTES: number = HEADER_INCOMPATIBLE_FEATURES_AT + 8 - HEADER_REFCOUNT_TABLE_AT;
+/** Offset and cluster count of the refcount table. */
+const TABLE_FIELDS_BYTES = 12;
+
+export interface RebuildOptions extends Pick<CheckOptions, "signal" | "memoryBytes"> {
+  /** Whether to switch although the check of the new refcounts has that finding; default: none is accepted. */
+  readonly accepts?: (finding: CheckFinding) => boolean;
+}
 
 /**
- * Gives the image refcounts that say what its tables say, and clears its dirty bit. Nothing of it is changed if it has
- * other damage than wrong refcounts.
+ * Gives the image refcounts that say what its tables say, and clears its dirty bit unless findings were accepted. Nothing
+ * of it is changed if it has other damage than wrong refcounts.
  * @throws Qcow2Error "needs-repair" if there is other damage, "limit-exceeded", "io"; the signal's reason
  */
 export async function rebuildRefcounts(
   storage: Storage,
   layout: ImageLayout,
-  options: Pick<CheckOptions, "signal" | "memoryBytes"> = {},
+  options: RebuildOptions = {},
 ): Promise<void> {
   const originalSize = await storage.size();
   let refcountTable: TableLocation;
@@ -46,7 +53,11 @@ export async function rebuildRefcounts(
     throw error;
   }
   // Whatever fails from here on, the header may point at the new table: it has to stay.
-  await switchTo(storage, refcountTable, layout.geometry.clusterSize);
+  await switchTo(storage, refcountTable, {
+    clusterSize: layout.geometry.clusterSize,
+    hasFeatures: layout.header.version >= 3,
+    isClean: options.accepts === undefined,
+  });
 }
 
 /** Counts all references and writes blocks and a table that say so; returns where the table is. */
@@ -147,14 +158,23 @@ class RefcountWriter {
   }
 }
 
-/** With its new refcounts, the image has to be without any finding. */
+/** With its new refcounts, the image has to be without any finding that is not accepted. */
 async function assertSound(
   storage: Storage,
   layout: ImageLayout,
-  options: Pick<CheckOptions, "signal" | "memoryBytes">,
+  { accepts, ...options }: RebuildOptions,
 ): Promise<void> {
-  const { corruptions, leaks, checkErrors } = await checkNewMetadata({ storage, layout }, options);
-  if (corruptions + leaks + checkErrors === 0) return;
+  let refused = 0;
+  await checkNewMetadata(
+    { storage, layout },
+    {
+      ...options,
+      onFinding: (finding) => {
+        if (accepts?.(finding) !== true) refused++;
+      },
+    },
+  );
+  if (refused === 0) return;
   throw new Qcow2Error(
     "needs-repair",
     "Image is dirty, and has damage that new refcounts do not mend; it was left as it is",
@@ -162,15 +182,27 @@ async function assertSound(
   );
 }
 
-/** Points the header at the new table and clears the dirty bit, both in one sector. */
-async function switchTo(storage: Storage, table: TableLocation, clusterSize: number): Promise<void> {
-  const bytes = new Uint8Array(SWITCHED_BYTES);
-  const featuresAt = HEADER_INCOMPATIBLE_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
+/** Points the header at the new table and, if all is well, clears the dirty bit, both in one sector. */
+async function switchTo(
+  storage: Storage,
+  table: TableLocation,
+  {
+    clusterSize,
+    hasFeatures,
+    isClean,
+  }: { readonly clusterSize: number; readonly hasFeatures: boolean; readonly isClean: boolean },
+): Promise<void> {
+  const clearsDirty = hasFeatures && isClean;
+  // Version 2 headers end before the features.
+  const bytes = new Uint8Array(clearsDirty ? SWITCHED_BYTES : TABLE_FIELDS_BYTES);
   await readExactly(storage, HEADER_REFCOUNT_TABLE_AT, bytes, "Header");
   const view = viewOf(bytes);
   writeUint64(view, 0, table.offset);
   view.setUint32(8, table.length / clusterSize);
-  view.setBigUint64(featuresAt, view.getBigUint64(featuresAt) & ~INCOMPATIBLE_DIRTY);
+  if (clearsDirty) {
+    const featuresAt = HEADER_INCOMPATIBLE_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
+    view.setBigUint64(featuresAt, view.getBigUint64(featuresAt) & ~INCOMPATIBLE_DIRTY);
+  }
   await storage.write(HEADER_REFCOUNT_TABLE_AT, bytes);
   await storage.flush();
 }

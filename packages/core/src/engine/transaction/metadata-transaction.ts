@@ -5,10 +5,10 @@
  * What the old tables occupied is free in the new refcounts.
  */
 import { Qcow2Error } from "../../errors.ts";
-import { SECTOR_SIZE } from "../../limits.ts";
 import { checkNewMetadata } from "../check/check-new-metadata.ts";
 import { changeFirstCluster, type HeaderChange } from "../header/change-first-cluster.ts";
 import type { HeaderReplacement } from "../header/replace-first-cluster.ts";
+import { prepareFirstCluster } from "../header/write-first-cluster.ts";
 import { decodeImageLayout, readFirstCluster, type TableLocation } from "../image-layout.ts";
 import type { OpenImage } from "../open-image.ts";
 import type { WriteContext } from "../write-context.ts";
@@ -137,19 +137,15 @@ export class MetadataTransaction {
       refcountBits: this.refcounts.refcountBits,
       ...change,
     });
-    const { clearing, rest } = replacement;
     if (hasNewTables) {
       await storage.flush();
       await this.#assertSound(replacement);
     }
-    if (clearing !== undefined) {
-      await this.#context.file.write("main-header", 0, clearing);
-      await storage.flush();
-    }
-    if (!replacement.keepsRest) {
-      await this.#context.file.write("main-header", SECTOR_SIZE, rest);
-      await storage.flush();
-    }
+    await prepareFirstCluster(
+      (offset, bytes) => this.#context.file.write("main-header", offset, bytes),
+      () => storage.flush(),
+      replacement,
+    );
     return replacement;
   }
 

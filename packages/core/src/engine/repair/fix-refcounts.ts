@@ -1,0 +1,114 @@
+/** Refcounts that are just wrong numbers, put right where they are: no write of one makes another one worse. */
+import { Qcow2Error } from "../../errors.ts";
+import { viewOf } from "../../format/uint64.ts";
+import { SECTOR_SIZE } from "../../limits.ts";
+import { readExactly } from "../../storage/read-exactly.ts";
+import type { Storage } from "../../storage/storage.ts";
+import { checkImage } from "../check/check-image.ts";
+import type { ReferenceWindow } from "../check/reference-window.ts";
+import type { CheckOptions } from "../check-result.ts";
+import type { ImageLayout } from "../image-layout.ts";
+import { RefcountStore } from "../refcount-store.ts";
+
+export interface FixRefcountsOptions extends Pick<CheckOptions, "signal" | "memoryBytes"> {
+  /** Also count more references where there are more; else only fewer where there are fewer. */
+  readonly raise: boolean;
+}
+
+export interface FixedRefcounts {
+  raised: number;
+  lowered: number;
+  /** False if some are in blocks that do not exist, or cannot be read; those are left as they are. */
+  complete: boolean;
+}
+
+/** Makes stored refcounts say how many references there are. */
+export async function fixRefcounts(
+  storage: Storage,
+  layout: ImageLayout,
+  { raise, ...options }: FixRefcountsOptions,
+): Promise<FixedRefcounts> {
+  const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true };
+  let store: RefcountStore;
+  try {
+    store = await RefcountStore.load({
+      storage,
+      geometry: layout.geometry,
+      location: layout.refcountTable,
+      cacheBytes: 1,
+    });
+  } catch (error) {
+    if (error instanceof Qcow2Error) return { ...fixed, complete: false };
+    throw error;
+  }
+  await checkImage({ storage, layout }, options, async (window) => {
+    const { refcountsPerBlock } = layout.geometry;
+    const endBlock = Math.ceil(window.end / refcountsPerBlock);
+    for (let block = Math.floor(window.first / refcountsPerBlock); block < endBlock; block++) {
+      options.signal?.throwIfAborted();
+      await fixBlock({ storage, store, block, window, raise }, fixed);
+    }
+  });
+  if (fixed.raised + fixed.lowered > 0) await storage.flush();
+  return fixed;
+}
+
+interface BlockToFix {
+  readonly storage: Storage;
+  readonly store: RefcountStore;
+  /** Index in the refcount table. */
+  readonly block: number;
+  readonly window: ReferenceWindow;
+  readonly raise: boolean;
+}
+
+async function fixBlock(
+  { storage, store, block, window, raise }: BlockToFix,
+  fixed: FixedRefcounts,
+): Promise<void> {
+  const { geometry, codec } = store;
+  const { refcountsPerBlock, clusterSize } = geometry;
+  const first = Math.max(window.first, block * refcountsPerBlock);
+  const end = Math.min(window.end, (block + 1) * refcountsPerBlock);
+  const counts = window.counts.subarray(first - window.first, end - window.first);
+  const before = new Uint8Array(clusterSize);
+  let offset: number;
+  try {
+    offset = store.blockOffset(block);
+    if (offset === 0) {
+      if (counts.some((count) => count !== 0)) fixed.complete = false;
+      return;
+    }
+    await readExactly(storage, offset, before, "Refcount block");
+  } catch (error) {
+    if (!(error instanceof Qcow2Error)) throw error;
+    fixed.complete = false;
+    return;
+  }
+  const after = before.slice();
+  for (const [index, count] of counts.entries()) {
+    const at = first + index - block * refcountsPerBlock;
+    const stored = codec.get(viewOf(before), at);
+    if (stored === count || (stored < count && !raise)) continue;
+    codec.set(viewOf(after), at, count);
+    if (stored < count) fixed.raised++;
+    else fixed.lowered++;
+  }
+  await writeChangedSectors(storage, offset, { before, after });
+}
+
+/** Writes what differs, in whole sectors: a power cut leaves each of them as it was or as it has to be. */
+export async function writeChangedSectors(
+  storage: Storage,
+  offset: number,
+  { before, after }: { readonly before: Uint8Array; readonly after: Uint8Array },
+): Promise<boolean> {
+  let changed = false;
+  for (let at = 0; at < after.length; at += SECTOR_SIZE) {
+    const sector = after.subarray(at, at + SECTOR_SIZE);
+    if (sector.every((byte, index) => byte === before[at + index])) continue;
+    await storage.write(offset + at, sector);
+    changed = true;
+  }
+  return changed;
+}

@@ -1,0 +1,177 @@
+/**
+ * Repairing a damaged image (specification: "Host cluster management", "Cluster mapping"). Every step leaves the image at
+ * least as good as it was, so that a power cut between two of them loses nothing and a second repair goes on from there:
+ *
+ * 1. tables: entries that lead nowhere, or say what no entry may say, are emptied or put right, one sector at a time;
+ *    broken snapshot tables and bitmap directories are replaced by what can be read of them, by one write of the header;
+ * 2. refcounts: in place where each is just a wrong number, else new ones behind the end of the file, and one switch;
+ * 3. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
+ */
+import { Qcow2Error } from "../../errors.ts";
+import { INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY } from "../../format/feature-bits.ts";
+import { HEADER_INCOMPATIBLE_FEATURES_AT } from "../../format/header.ts";
+import { viewOf } from "../../format/uint64.ts";
+import { readExactly } from "../../storage/read-exactly.ts";
+import type { Storage } from "../../storage/storage.ts";
+import { checkImage } from "../check/check-image.ts";
+import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
+import { type ImageLayout, readImageLayout } from "../image-layout.ts";
+import { fixCopiedFlags } from "./fix-copied-flags.ts";
+import { fixRefcounts } from "./fix-refcounts.ts";
+import { mendBitmaps } from "./mend-bitmaps.ts";
+import { mendSnapshots } from "./mend-snapshots.ts";
+import { mendTables } from "./mend-tables.ts";
+import { rebuildRefcounts } from "./rebuild-refcounts.ts";
+
+export interface RepairOptions extends CheckOptions {
+  /** "leaks": only give back clusters that nothing refers to. "all": everything that can be repaired. */
+  readonly what: "leaks" | "all";
+}
+
+export interface RepairResult {
+  /** What was wrong. */
+  readonly before: CheckResult;
+  /** What is wrong now. */
+  readonly after: CheckResult;
+  /** Entries that were put right: what follows from one mistake may take more than one. */
+  readonly corruptionsFixed: number;
+  readonly leaksFixed: number;
+}
+
+interface Fixed {
+  corruptions: number;
+  leaks: number;
+}
+
+/** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
+const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
+/** Findings that depend on refcounts, and are looked at when those are right. */
+const FLAG_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["copied-flag"]);
+
+/**
+ * Repairs the qcow2 image in `storage`, which nobody else may have open. Guest data that could be read before can be
+ * read afterwards; what led nowhere reads as zeroes, or as the backing file. An image without findings is not written to.
+ * @throws Qcow2Error as `checkStorage`; "needs-repair" if the active L1 table is not in the file: nothing is left that
+ *   tells where data is, and freeing it would make that final; "read-only", "io"; the signal's reason
+ */
+export async function repairStorage(storage: Storage, options: RepairOptions): Promise<RepairResult> {
+  const { what, ...checkOptions } = options;
+  const found = new Map<CheckFinding["code"], number>();
+  const overlapping = new Set<number>();
+  const layout = await readImageLayout(storage, { forCheck: true });
+  const before = await checkImage(
+    { storage, layout },
+    {
+      ...checkOptions,
+      onFinding: (finding) => {
+        found.set(finding.code, (found.get(finding.code) ?? 0) + 1);
+        if (finding.overlaps === true && finding.hostOffset !== undefined)
+          overlapping.add(finding.hostOffset);
+        options.onFinding?.(finding);
+      },
+    },
+  );
+  const quiet = { signal: options.signal, memoryBytes: options.memoryBytes };
+  const fixed: Fixed = { corruptions: 0, leaks: 0 };
+  if (what === "leaks") {
+    if (before.leaks > 0)
+      fixed.leaks = (await fixRefcounts(storage, layout, { ...quiet, raise: false })).lowered;
+  } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
+    await repairAll(storage, { layout, found, overlapping, options: quiet }, fixed);
+  }
+  const after = await finish(storage, before, quiet);
+  return { before, after, corruptionsFixed: fixed.corruptions, leaksFixed: fixed.leaks };
+}
+
+interface Damage {
+  readonly layout: ImageLayout;
+  /** How often each code was found. */
+  readonly found: ReadonlyMap<CheckFinding["code"], number>;
+  /** Host offsets of clusters that are metadata and something else. */
+  readonly overlapping: ReadonlySet<number>;
+  readonly options: Pick<CheckOptions, "signal" | "memoryBytes">;
+}
+
+async function repairAll(
+  storage: Storage,
+  { layout, found, overlapping, options }: Damage,
+  fixed: Fixed,
+): Promise<void> {
+  await assertL1IsThere(storage, layout);
+  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code) || FLAG_CODES.has(code));
+  let current = layout;
+  if (!isOnlyRefcounts) {
+    fixed.corruptions += await mendSnapshots(storage, current);
+    current = await readImageLayout(storage, { forCheck: true });
+    fixed.corruptions += await mendBitmaps(storage, current);
+    current = await readImageLayout(storage, { forCheck: true });
+    fixed.corruptions += await mendTables(storage, current, { overlapping, signal: options.signal });
+  }
+  const inPlace = isOnlyRefcounts
+    ? await fixRefcounts(storage, current, { ...options, raise: true })
+    : undefined;
+  if (inPlace?.complete === true) {
+    fixed.corruptions += inPlace.raised;
+    fixed.leaks += inPlace.lowered;
+  } else {
+    const wrong = await wrongRefcounts(storage, current, options);
+    if (wrong.corruptions + wrong.leaks > 0) {
+      await rebuildRefcounts(storage, current, { ...options, accepts: () => true });
+      fixed.corruptions += wrong.corruptions + (inPlace?.raised ?? 0);
+      fixed.leaks += wrong.leaks + (inPlace?.lowered ?? 0);
+      current = await readImageLayout(storage, { forCheck: true });
+    }
+  }
+  fixed.corruptions += await fixCopiedFlags(storage, current, { signal: options.signal });
+}
+
+/** @throws Qcow2Error "needs-repair" */
+async function assertL1IsThere(storage: Storage, { l1Table }: ImageLayout): Promise<void> {
+  if (l1Table.offset + l1Table.length <= (await storage.size())) return;
+  throw new Qcow2Error(
+    "needs-repair",
+    "The active L1 table is not in the file: nothing tells where the data is, and repairing would free all of it. " +
+      "The image was left as it is",
+    { state: "corrupt" },
+  );
+}
+
+async function wrongRefcounts(
+  storage: Storage,
+  layout: ImageLayout,
+  options: Damage["options"],
+): Promise<Fixed> {
+  const wrong: Fixed = { corruptions: 0, leaks: 0 };
+  await checkImage(
+    { storage, layout },
+    {
+      ...options,
+      onFinding: ({ code }) => {
+        if (code === "leaked-cluster") wrong.leaks++;
+        else if (code === "refcount-too-low" || code === "refcount-block") wrong.corruptions++;
+      },
+    },
+  );
+  return wrong;
+}
+
+/** The check of what there is now; clears the bits that say that something is wrong if nothing is. */
+async function finish(
+  storage: Storage,
+  before: CheckResult,
+  options: Damage["options"],
+): Promise<CheckResult> {
+  const layout = await readImageLayout(storage, { forCheck: true });
+  const wasClean = before.corruptions + before.leaks + before.checkErrors === 0;
+  const after = wasClean ? before : await checkImage({ storage, layout }, options);
+  const bits = layout.header.incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
+  if (bits === 0n || after.corruptions + after.checkErrors > 0) return after;
+  const features = new Uint8Array(8);
+  await readExactly(storage, HEADER_INCOMPATIBLE_FEATURES_AT, features, "Header");
+  viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) & ~bits);
+  // The bits are a warning until everything that makes them unnecessary is durable.
+  await storage.flush();
+  await storage.write(HEADER_INCOMPATIBLE_FEATURES_AT, features);
+  await storage.flush();
+  return after;
+}
