@@ -14,6 +14,7 @@ export { mergeExtents } from "./disk/merge-extents.ts";
 export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
 export type { AmendOptions } from "./engine/amend/amend-image.ts";
+export { readBackingName } from "./engine/backing-file.ts";
 export type { BitmapAction, ChangeBitmapsOptions, DirtyRanges } from "./engine/bitmaps/change-bitmaps.ts";
 export type { GuestRange } from "./engine/bitmaps/stored-bitmap.ts";
 export { checkStorage } from "./engine/check/check-image.ts";

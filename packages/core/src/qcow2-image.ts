@@ -41,6 +41,7 @@ import type { GuestReader } from "./engine/guest-reader.ts";
 import { inPlaceOffset, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
+import { gatherTables, isScattered, makeEmpty } from "./engine/make-empty.ts";
 import { closeImage, type OpenImage, type OpenOptions, openImage, reloadImage } from "./engine/open-image.ts";
 import { resizeImage } from "./engine/resize/resize-image.ts";
 import {
@@ -398,6 +399,23 @@ export class Qcow2Image implements WritableDisk {
       throw error;
     }
     if (before !== after) await before?.close();
+  }
+
+  /**
+   * Gives up everything that the disk itself defines, so that it reads as its backing file does, or as zeroes without
+   * one; the space goes back to the host. For an overlay whose content its backing file has by now, durably: see
+   * `commitDisk` of `@qcow2/convert`. Internal snapshots keep theirs, and bitmaps stay as they are, because such a disk
+   * reads the same afterwards. A power cut leaves the full image or the empty one.
+   * @throws Qcow2Error "unsupported" with a raw external data file, and as {@link createSnapshot}
+   */
+  async makeEmpty(options: TransactionOptions = {}): Promise<void> {
+    await this.#transform((writer) => makeEmpty(writer, options));
+    try {
+      if (isScattered(this.#image)) await this.#transform(gatherTables);
+    } catch (error) {
+      // It is empty, and its file only longer than it need be.
+      if (!isQcow2Error(error)) throw error;
+    }
   }
 
   /** Resolves when everything written before the call survives a power cut. */

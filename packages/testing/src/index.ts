@@ -18,7 +18,8 @@ export {
   modelOf,
   modelOfChain,
 } from "./drawn-chain.ts";
-export type { CrashState } from "./engine/crash-states.ts";
+export { type CrashState, crashStates, crashStatesOf, type FilesByRole } from "./engine/crash-states.ts";
+export { Timeline, TimelineStorage } from "./engine/disk-timeline.ts";
 export { engineOperationArbitrary } from "./engine/engine-arbitraries.ts";
 export {
   type EngineCase,

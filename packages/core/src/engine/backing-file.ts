@@ -1,7 +1,10 @@
 /** The backing file that an image records. */
 import type { Disk } from "../disk/disk.ts";
-import { Qcow2Error } from "../errors.ts";
+import { isQcow2Error, Qcow2Error } from "../errors.ts";
+import { decodeHeader } from "../format/header.ts";
 import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
+import type { Storage } from "../storage/storage.ts";
+import { backingNameOf, readFirstCluster } from "./image-layout.ts";
 import { isDataFileRaw, type OpenImage } from "./open-image.ts";
 import { type GiveBack, MetadataTransaction } from "./transaction/metadata-transaction.ts";
 import type { WriteContext } from "./write-context.ts";
@@ -28,6 +31,22 @@ export function assertBackingFile({ layout }: OpenImage, backing: BackingFileCha
     throw new Qcow2Error("invalid-option", "Backing file and data-file-raw cannot be used at the same time", {
       option,
     });
+  }
+}
+
+/**
+ * The name of the backing file that an image records; undefined for none, and for whatever is no image that this
+ * library knows. Reads the header alone, so that many files can be looked at.
+ * @throws Qcow2Error "io"
+ */
+export async function readBackingName(storage: Storage): Promise<string | undefined> {
+  const bytes = await readFirstCluster(storage);
+  try {
+    const header = decodeHeader(bytes);
+    return backingNameOf(header, bytes, 2 ** header.clusterBits);
+  } catch (error) {
+    if (isQcow2Error(error)) return undefined;
+    throw error;
   }
 }
 

@@ -286,7 +286,8 @@ function compressionTypeOf(header: Header): CompressionType {
   return header.compressionType === 1 ? "zstd" : "zlib";
 }
 
-function backingNameOf(header: Header, bytes: Uint8Array, clusterSize: number): string | undefined {
+/** The backing file's name; undefined for none. @throws Qcow2Error "invalid-image" */
+export function backingNameOf(header: Header, bytes: Uint8Array, clusterSize: number): string | undefined {
   const offset = Number(header.backingFileOffset);
   if (offset === 0) return undefined;
   const length = header.backingFileSize;

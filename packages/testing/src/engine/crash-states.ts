@@ -13,12 +13,15 @@ import type { ShapeFiles } from "./engine-shapes.ts";
 /** The image's header begins in the first of these; disks write them whole or not at all. */
 const SECTOR = 512;
 
+/** Files by the role that they have on a timeline. */
+export type FilesByRole = ReadonlyMap<string, MemoryStorage>;
+
 /** A state that the power cut may leave. */
-export interface CrashState {
+export interface CrashState<Files = ShapeFiles> {
   /** How many events there were before the cut. */
   readonly at: number;
   /** The files as they may be. */
-  readonly files: ShapeFiles;
+  readonly files: Files;
   /** How it came about, for messages. */
   readonly description: string;
 }
@@ -37,6 +40,26 @@ export function* crashStates(
   states: number,
   random: Random,
 ): Generator<CrashState> {
+  const { image, data, backing } = initial;
+  const written = new Map([["image", image]]);
+  if (data !== undefined) written.set("data", data);
+  for (const state of crashStatesOf(timeline, written, states, random)) {
+    const files = {
+      image: state.files.get("image") as MemoryStorage,
+      data: state.files.get("data"),
+      backing,
+    };
+    yield { ...state, files };
+  }
+}
+
+/** As {@link crashStates}, for any files that one timeline tells of. */
+export function* crashStatesOf(
+  timeline: Timeline,
+  initial: FilesByRole,
+  states: number,
+  random: Random,
+): Generator<CrashState<FilesByRole>> {
   const disks = new CrashDisks(timeline, initial);
   for (const cut of drawCuts(timeline, states, random)) yield { at: cut.at, ...disks.cut(cut, random) };
 }
@@ -72,29 +95,28 @@ function drawCuts({ events }: Timeline, states: number, random: Random): Cut[] {
 }
 
 function isHeaderWrite({ role, kind, offset }: DiskWrite): boolean {
-  return role === "image" && kind === "write" && offset < SECTOR;
+  return role !== "data" && kind === "write" && offset < SECTOR;
 }
 
 /** The disks as they are at one moment after the other. */
 class CrashDisks {
   readonly #events: readonly DiskEvent[];
-  readonly #initial: ShapeFiles;
-  readonly #durable: Map<"image" | "data", FileContent>;
+  readonly #durable: ReadonlyMap<string, FileContent>;
   /** Begun and not durable, in the order of their beginning. */
   #pending: DiskWrite[] = [];
   readonly #completed = new Set<number>();
   readonly #flushes = new Map<number, ReadonlySet<number>>();
   #at = 0;
 
-  constructor(timeline: Timeline, initial: ShapeFiles) {
+  constructor(timeline: Timeline, initial: FilesByRole) {
     this.#events = timeline.events;
-    this.#initial = initial;
-    this.#durable = new Map([["image", new FileContent(initial.image.toBytes())]]);
-    if (initial.data !== undefined) this.#durable.set("data", new FileContent(initial.data.toBytes()));
+    this.#durable = new Map(
+      Array.from(initial, ([role, storage]) => [role, new FileContent(storage.toBytes())]),
+    );
   }
 
   /** The state after event `at`; cuts have to come in the order of time. */
-  cut({ at, choice }: Cut, random: Random): Omit<CrashState, "at"> {
+  cut({ at, choice }: Cut, random: Random): Omit<CrashState<FilesByRole>, "at"> {
     for (; this.#at < at; this.#at++) this.#take(this.#events[this.#at] as DiskEvent);
     const contents = new Map(Array.from(this.#durable, ([role, content]) => [role, content.copy()]));
     const reached: string[] = [];
@@ -113,13 +135,13 @@ class CrashDisks {
         `${write.role} ${write.kind} ${write.offset}+${write.length}${isTorn ? ` (${part})` : ""}`,
       );
     }
-    const data = contents.get("data");
     return {
-      files: {
-        image: new MemoryStorage({ name: "image", bytes: (contents.get("image") as FileContent).toBytes() }),
-        data: data && new MemoryStorage({ name: "data", bytes: data.toBytes() }),
-        backing: this.#initial.backing,
-      },
+      files: new Map(
+        Array.from(contents, ([role, content]) => [
+          role,
+          new MemoryStorage({ name: role, bytes: content.toBytes() }),
+        ]),
+      ),
       description: `power cut at event ${at} of ${this.#events.length}, of ${this.#pending.length} pending writes reached the disk: ${reached.join(", ") || "none"}`,
     };
   }

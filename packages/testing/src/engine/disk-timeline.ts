@@ -7,7 +7,8 @@ const SECTOR = 512;
 /** A change of a file's content. */
 export interface DiskWrite {
   readonly id: number;
-  readonly role: "image" | "data";
+  /** Which of the files. */
+  readonly role: string;
   readonly kind: "write" | "punch" | "truncate";
   /** Bytes. */
   readonly offset: number;
@@ -20,7 +21,7 @@ export interface DiskWrite {
 export type DiskEvent =
   | { readonly kind: "begun"; readonly write: DiskWrite }
   | { readonly kind: "completed"; readonly id: number }
-  | { readonly kind: "flush-begun" | "flushed"; readonly id: number; readonly role: "image" | "data" };
+  | { readonly kind: "flush-begun" | "flushed"; readonly id: number; readonly role: string };
 
 export class Timeline {
   readonly events: DiskEvent[] = [];
@@ -38,7 +39,7 @@ export class Timeline {
 
 /** Puts every change and flush of a storage on a timeline, with its beginning and its end. */
 export class TimelineStorage extends WrappedStorage {
-  readonly #role: "image" | "data";
+  readonly #role: string;
   readonly #timeline: Timeline;
   /** The file as whoever reads it sees it. */
   readonly #current: FileContent;
@@ -47,7 +48,7 @@ export class TimelineStorage extends WrappedStorage {
   constructor(
     inner: Storage,
     options: {
-      readonly role: "image" | "data";
+      readonly role: string;
       readonly timeline: Timeline;
       readonly initial: Uint8Array;
     },

@@ -20,6 +20,8 @@ export interface BitmapState {
 export interface ImageState {
   readonly disk: Uint8Array;
   readonly snapshots: readonly SnapshotState[];
+  /** What the disk reads as where it defines nothing; behind the end of it, zeroes. */
+  readonly below: Uint8Array;
   /** The name of the backing file as recorded. */
   readonly backingName: string | undefined;
   readonly bitmaps: readonly BitmapState[];
@@ -36,7 +38,8 @@ export async function imageStateOf(files: ShapeFiles): Promise<ImageState> {
       await snapshot.close();
     }
     const bitmaps = await bitmapStatesOf(image);
-    return { disk: await readAll(image), snapshots, backingName: image.info().backingFile, bitmaps };
+    const below = files.backing?.toBytes() ?? new Uint8Array(0);
+    return { disk: await readAll(image), snapshots, below, backingName: image.info().backingFile, bitmaps };
   } finally {
     await image.close();
   }

@@ -23,6 +23,7 @@ import { expectEnd, expectNoCorruption } from "./sound-image.ts";
 
 type Transaction =
   | { readonly kind: "create-snapshot" }
+  | { readonly kind: "make-empty" }
   /** `which` is the index of a snapshot, modulo how many there are; without any, nothing happens. */
   | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number }
   | { readonly kind: "resize"; readonly size: number; readonly preallocation: Preallocation }
@@ -56,6 +57,7 @@ export interface TransactionCaseOptions {
 export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<TransactionCase> {
   const which = fc.nat(7);
   const create = fc.constant<Transaction>({ kind: "create-snapshot" });
+  const empty = fc.constant<Transaction>({ kind: "make-empty" });
   const others = fc
     .record({ kind: fc.constantFrom("apply-snapshot" as const, "delete-snapshot" as const), which })
     .map((drawn): Transaction => drawn);
@@ -81,12 +83,17 @@ export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<Trans
     actions: fc.array(bitmapActionArbitrary(), { minLength: 1, maxLength: 3 }),
   });
   const transaction = shape.hasDataFile
-    ? fc.oneof<fc.Arbitrary<Transaction>[]>(header, bitmaps)
+    ? fc.oneof(
+        { weight: 3, arbitrary: header },
+        { weight: 3, arbitrary: bitmaps },
+        { weight: 1, arbitrary: empty },
+      )
     : fc.oneof(
         { weight: 3, arbitrary: create },
         { weight: 3, arbitrary: others },
         { weight: 3, arbitrary: header },
         { weight: 3, arbitrary: bitmaps },
+        { weight: 1, arbitrary: empty },
       );
   const step = fc.oneof<fc.Arbitrary<EngineOperation | Transaction>[]>(
     engineOperationArbitrary(shape),
@@ -150,7 +157,7 @@ async function runSteps(
     if (!fits(step, shape, image.size)) continue;
     await applyToImage(step, image);
     if (step.kind !== "flush") state = { ...state, bitmaps: noteChange(state.bitmaps, step) };
-    const change = changeOf(step, { ...shape, size: image.size });
+    const change = changeOf(step, { ...shape, size: image.size, version: image.info().version });
     if (change === undefined) continue;
     const disk = state.disk.slice();
     disk.set(change.bytes, change.offset);
@@ -172,7 +179,7 @@ async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Im
   return stateAfter(step, state);
 }
 
-/** More users of a cluster than its refcount can say, or what the image's version cannot have: nothing was done. */
+/** More users of a cluster than its refcount can say, or what such an image cannot have: nothing was done. */
 function isRefusal(error: unknown): boolean {
   if (isQcow2Error(error, "limit-exceeded")) return error.data.what === "refcount";
   if (isQcow2Error(error, "invalid-option")) return true;
@@ -372,6 +379,10 @@ async function run(transaction: Transaction, state: ImageState, image: Qcow2Imag
     await image.setBackingFile({ name: "b".repeat(length), format: format ? "raw" : undefined });
     return;
   }
+  if (transaction.kind === "make-empty") {
+    await image.makeEmpty();
+    return;
+  }
   const { snapshots } = state;
   const id = snapshots[transaction.which % snapshots.length]?.id;
   if (id === undefined) return;
@@ -400,6 +411,11 @@ function stateAfter(transaction: Transaction, state: ImageState): ImageState {
   if (transaction.kind === "create-snapshot") {
     return { ...state, snapshots: [...snapshots, { id: nextId(state), name: nameOfNext(state), disk }] };
   }
+  if (transaction.kind === "make-empty") {
+    const below = new Uint8Array(disk.length);
+    below.set(state.below.subarray(0, disk.length));
+    return { ...state, disk: below };
+  }
   const chosen = snapshots[transaction.which % snapshots.length];
   if (chosen === undefined) return state;
   if (transaction.kind === "apply-snapshot") return { ...state, disk: chosen.disk };
@@ -422,6 +438,7 @@ const TRANSACTIONS: ReadonlySet<string> = new Set<Transaction["kind"]>([
   "rename-backing",
   "amend",
   "bitmaps",
+  "make-empty",
 ]);
 
 function isTransaction(step: EngineOperation | Transaction): step is Transaction {

@@ -29,6 +29,10 @@ export type GiveBack = () => Promise<void>;
 interface RunOptions extends TransactionOptions {
   /** Bits of a refcount afterwards; default: as many as now. */
   readonly refcountBits?: number | undefined;
+  /** Write all refcount blocks anew, so that they lie together. Default false. */
+  readonly rewriteRefcounts?: boolean | undefined;
+  /** Give freed space back to the host. Default: as the image was opened. */
+  readonly givesBack?: boolean | undefined;
 }
 
 export class MetadataTransaction {
@@ -37,13 +41,14 @@ export class MetadataTransaction {
   readonly #context: WriteContext;
   readonly #signal: AbortSignal | undefined;
 
-  private constructor(context: WriteContext, { signal, refcountBits }: RunOptions) {
+  private constructor(context: WriteContext, { signal, refcountBits, rewriteRefcounts }: RunOptions) {
     this.#context = context;
     this.#signal = signal;
     this.image = context.image;
     this.refcounts = new ShadowRefcounts({
       current: context.image.refcounts,
       refcountBits: refcountBits ?? context.image.layout.geometry.refcountBits,
+      rewrite: rewriteRefcounts,
       storage: context.image.storage,
       write: (offset, bytes) => this.#writeNew(offset, bytes),
       cacheBytes: REFCOUNT_CACHE_BYTES,
@@ -81,8 +86,9 @@ export class MetadataTransaction {
       context.file.refuse(error);
       throw error;
     }
+    const givesBack = options.givesBack ?? context.image.discard === "unmap";
     return async () => {
-      if (context.image.discard === "unmap") await transaction.refcounts.giveBackFreed();
+      if (givesBack) await transaction.refcounts.giveBackFreed();
     };
   }
 

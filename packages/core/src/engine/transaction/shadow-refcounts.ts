@@ -24,6 +24,8 @@ export type WriteNew = (offset: number, bytes: Uint8Array) => Promise<void>;
 export class ShadowRefcounts {
   /** Bits of a refcount afterwards. */
   readonly refcountBits: number;
+  /** Every block is written anew by {@link finish}, and what counts nothing any more is given up. */
+  readonly #rewrites: boolean;
   readonly #current: RefcountStore;
   readonly #storage: Storage;
   readonly #write: WriteNew;
@@ -43,19 +45,22 @@ export class ShadowRefcounts {
     readonly current: RefcountStore;
     /** With another width than now, every block is written anew by {@link finish}. */
     readonly refcountBits: number;
+    /** Write every block anew with the same width, too, so that they lie together. Default false. */
+    readonly rewrite?: boolean | undefined;
     readonly storage: Storage;
     readonly write: WriteNew;
     readonly cacheBytes: number;
   }) {
     const { current, refcountBits } = options;
     this.refcountBits = refcountBits;
+    this.#rewrites = options.rewrite === true || refcountBits !== current.geometry.refcountBits;
     this.#current = current;
     this.#storage = options.storage;
     this.#write = options.write;
     this.#clusterSize = current.geometry.clusterSize;
     this.#codec = refcountCodec(Math.log2(refcountBits));
     this.#perBlock = (this.#clusterSize * 8) / refcountBits;
-    this.#table = viewOf(this.#keepsWidth ? current.table.bytes.slice() : new Uint8Array(0));
+    this.#table = viewOf(this.#rewrites ? new Uint8Array(0) : current.table.bytes.slice());
     this.#blocks = new TableCache({
       storage: options.storage,
       structure: "Refcount block",
@@ -66,7 +71,7 @@ export class ShadowRefcounts {
 
   /** True if there is anything to write. */
   get isChanged(): boolean {
-    return this.#copied.size > 0 || !this.#keepsWidth;
+    return this.#copied.size > 0 || this.#rewrites;
   }
 
   async get(cluster: number): Promise<number> {
@@ -139,6 +144,8 @@ export class ShadowRefcounts {
         });
         if (last >= 0) end = block * this.#perBlock + last + 1;
       }
+      // Neighbours are given back together: freed clusters come in long runs.
+      let [runStart, runEnd] = [0, 0];
       for (let block = 0; block < this.#current.table.entries; block++) {
         const first = block * geometry.refcountsPerBlock;
         const used = await this.#current.withBlock(block, (table) =>
@@ -147,11 +154,15 @@ export class ShadowRefcounts {
         for (const index of used) {
           const cluster = first + index;
           if (cluster >= end) break;
-          if ((await newCount(cluster)) === 0) {
-            await this.#storage.punchHole?.(cluster * this.#clusterSize, this.#clusterSize);
+          if ((await newCount(cluster)) !== 0) continue;
+          if (cluster !== runEnd) {
+            await this.#punch(runStart, runEnd);
+            runStart = cluster;
           }
+          runEnd = cluster + 1;
         }
       }
+      await this.#punch(runStart, runEnd);
       if (end * this.#clusterSize < (await this.#storage.size())) {
         await this.#storage.truncate(end * this.#clusterSize);
       }
@@ -164,8 +175,9 @@ export class ShadowRefcounts {
   async finish(): Promise<TableLocation> {
     if (this.#tableLocation !== undefined) return this.#tableLocation;
     const old = this.#current.table;
-    if (!this.#keepsWidth) await this.#convertAll();
+    if (this.#rewrites) await this.#convertAll();
     await this.change(old.offset / this.#clusterSize, old.bytes.length / this.#clusterSize, -1);
+    if (this.#rewrites) await this.#dropEmptyBlocks();
     let clusters: number;
     let first: number;
     // Counting the table's own clusters may need a block more, and that a longer table.
@@ -188,13 +200,16 @@ export class ShadowRefcounts {
     return block < entries ? refcountTableEntryOffset(this.#table, block) : 0;
   }
 
-  get #keepsWidth(): boolean {
-    return this.refcountBits === this.#current.geometry.refcountBits;
+  /** Clusters start .. end (exclusive). */
+  async #punch(start: number, end: number): Promise<void> {
+    if (end > start) {
+      await this.#storage.punchHole?.(start * this.#clusterSize, (end - start) * this.#clusterSize);
+    }
   }
 
-  /** What a block that was not copied will say: with another width, what the current one says. */
+  /** What a block that was not copied will say: where all are written anew, what the current one says. */
   async #currentCount(cluster: number, block: number): Promise<number> {
-    if (this.#keepsWidth || this.#copied.has(block)) return 0;
+    if (!this.#rewrites || this.#copied.has(block)) return 0;
     const { codec, geometry } = this.#current;
     const index = Math.floor(cluster / geometry.refcountsPerBlock);
     return await this.#current.withBlock(index, (table) =>
@@ -204,12 +219,14 @@ export class ShadowRefcounts {
 
   /** Gives a block a cluster of its own, the first time that one of its refcounts changes. */
   async #makeCopy(block: number): Promise<void> {
-    if (this.#copied.has(block)) return;
+    const isDropped = this.#copied.has(block) && this.#offsetOf(block) === 0;
+    if (this.#copied.has(block) && !isDropped) return;
     assert(this.#tableLocation === undefined, "refcounts change before they are written");
-    const bytes = this.#keepsWidth ? await this.#readCurrent(block) : await this.#convert(block);
+    let bytes = new Uint8Array(this.#clusterSize);
+    if (!isDropped) bytes = this.#rewrites ? await this.#convert(block) : await this.#readCurrent(block);
     this.#copied.add(block);
     // Checks that the current block is where one may be.
-    const oldOffset = this.#keepsWidth ? this.#current.blockOffset(block) : 0;
+    const oldOffset = this.#rewrites ? 0 : this.#current.blockOffset(block);
     const home = await this.#takeFree(1);
     this.#blocks.addNew(home * this.#clusterSize).bytes.set(bytes);
     this.#setOffset(block, home * this.#clusterSize);
@@ -217,15 +234,16 @@ export class ShadowRefcounts {
     if (oldOffset !== 0) await this.change(oldOffset / this.#clusterSize, 1, -1);
   }
 
-  async #readCurrent(block: number): Promise<Uint8Array> {
-    return await this.#current.withBlock(
-      block,
-      (table) => table?.bytes.slice() ?? new Uint8Array(this.#clusterSize),
-    );
+  async #readCurrent(block: number): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = new Uint8Array(this.#clusterSize);
+    await this.#current.withBlock(block, (table) => {
+      if (table !== undefined) bytes.set(table.bytes);
+    });
+    return bytes;
   }
 
   /** The refcounts of a block of the new width. */
-  async #convert(block: number): Promise<Uint8Array> {
+  async #convert(block: number): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(this.#clusterSize);
     const view = viewOf(bytes);
     const { codec, geometry } = this.#current;
@@ -245,7 +263,7 @@ export class ShadowRefcounts {
     return bytes;
   }
 
-  /** Writes every block with the new width, and gives up all of the old ones. */
+  /** Makes new blocks of all that count anything, and gives up all of the old ones. */
   async #convertAll(): Promise<void> {
     const { table, geometry } = this.#current;
     for (let index = 0; index < table.entries; index++) {
@@ -258,6 +276,23 @@ export class ShadowRefcounts {
       }
       await this.change(offset / this.#clusterSize, 1, -1);
     }
+  }
+
+  /** Gives up blocks that count nothing any more, and the end of the table that names none. */
+  async #dropEmptyBlocks(): Promise<void> {
+    for (const block of this.#copied) {
+      const offset = this.#offsetOf(block);
+      if (offset === 0) continue;
+      const isEmpty = await this.#blocks.with(offset, ({ bytes }) => bytes.every((byte) => byte === 0));
+      if (!isEmpty) continue;
+      setRefcountTableEntry(this.#table, block, 0);
+      this.#blocks.drop(offset);
+      await this.change(offset / this.#clusterSize, 1, -1);
+    }
+    let entries = this.#table.byteLength / REFCOUNT_TABLE_ENTRY_BYTES;
+    while (entries > 0 && this.#offsetOf(entries - 1) === 0) entries--;
+    const bytes = entries * REFCOUNT_TABLE_ENTRY_BYTES;
+    this.#table = viewOf(new Uint8Array(this.#table.buffer, this.#table.byteOffset, bytes).slice());
   }
 
   async #isUsed(block: number): Promise<boolean> {
