@@ -11,4 +11,5 @@ export {
   type FollowReferences,
   fileReferences,
 } from "./references/file-references.ts";
+export { backingPathOf, type FindOverlaysOptions, findOverlays } from "./references/find-overlays.ts";
 export { TargetFile } from "./target/target-file.ts";

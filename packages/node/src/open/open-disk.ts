@@ -21,7 +21,12 @@ export interface OpenDiskOptions {
   readonly followReferences?: FollowReferences | undefined;
   /** Find out the format of backing files for which the image records none; default false, which makes them an error. */
   readonly probeBacking?: boolean | undefined;
-  /** What `Qcow2Image.open` knows by these names: for qcow2 images; raw ones do without. */
+  /**
+   * Open the backing file so many layers below for writing, too; 1 is the image's own backing file. It is locked as any
+   * image that is written. For `commitDisk` of `@qcow2/convert`. Default: backing files are only read.
+   */
+  readonly writableBacking?: number | undefined;
+  /** What `Qcow2Image.open` knows by these names, for what is written: qcow2 images; raw ones do without. */
   readonly image?: ImageTuning | undefined;
 }
 
@@ -34,7 +39,7 @@ let sharedCodecs: NodeCodecs | undefined;
  * @throws TypeError for options that contradict each other
  */
 export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | RawDisk> {
-  const { path, format, snapshot, metadataOnly, forceShare } = options;
+  const { path, format, snapshot, metadataOnly, forceShare, writableBacking, image } = options;
   const readOnly = options.readOnly === true || snapshot !== undefined;
   if (forceShare === true && !readOnly) throw new TypeError("forceShare needs readOnly");
   sharedCodecs ??= nodeCodecs();
@@ -44,8 +49,9 @@ export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | R
     probeBacking: options.probeBacking,
     forceShare,
     codecs,
+    writableBacking,
+    image,
   });
-  const { image } = options;
   return openFileDisk({
     path,
     format,

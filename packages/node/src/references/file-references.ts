@@ -10,7 +10,7 @@ import {
 } from "@qcow2/core";
 import { FileStorage } from "../file/file-storage.ts";
 import { hostError } from "../file/host-error.ts";
-import { openFileDisk } from "../open/open-file-disk.ts";
+import { type ImageTuning, openFileDisk } from "../open/open-file-disk.ts";
 import { fileIdentity } from "./file-identity.ts";
 import { directoryPrefix, resolveBackingName, resolveDataFileName } from "./file-name.ts";
 
@@ -31,10 +31,14 @@ export interface FileReferencesOptions {
   /** See {@link FileStorageOptions.forceShare}; for the backing files. */
   readonly forceShare?: boolean | undefined;
   readonly codecs?: Codecs | undefined;
+  /** The backing file so many layers below the image is opened for writing; 1 is the image's own. Default: none is. */
+  readonly writableBacking?: number | undefined;
+  /** How that one is worked on. */
+  readonly image?: ImageTuning | undefined;
 }
 
 /**
- * The policy that opens local files. Backing files are opened read-only. Names with a protocol ("nbd:", "json:") are
+ * The policy that opens local files. Backing files are opened read-only, but for `writableBacking`. Names with a protocol ("nbd:", "json:") are
  * refused, except for a plain "file:"; so are chains that come back to a file that is already part of them.
  */
 export function fileReferences(options: FileReferencesOptions = {}): References {
@@ -45,10 +49,13 @@ class FileReferences implements References {
   readonly #options: FileReferencesOptions;
   /** The files above the image that this policy belongs to, by identity. */
   readonly #above: readonly string[];
+  /** How many layers below the first image the one is that this policy belongs to. */
+  readonly #depth: number;
 
-  constructor(options: FileReferencesOptions, above: readonly string[]) {
+  constructor(options: FileReferencesOptions, above: readonly string[], depth = 0) {
     this.#options = options;
     this.#above = above;
+    this.#depth = depth;
   }
 
   async openBackingFile({ name, format, from }: BackingReference): Promise<Disk> {
@@ -56,7 +63,8 @@ class FileReferences implements References {
     await this.#assertAllowed("backing", name, path, from);
     const chain = await this.#chainDownTo(from);
     await assertNotIn(chain, path, name);
-    const { probeBacking = false, forceShare, codecs } = this.#options;
+    const { probeBacking = false, forceShare, codecs, writableBacking, image } = this.#options;
+    const depth = this.#depth + 1;
     if (format === undefined && !probeBacking) {
       const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
       throw new Qcow2Error("backing-format-missing", message, { name });
@@ -64,10 +72,11 @@ class FileReferences implements References {
     return openFileDisk({
       path,
       format,
-      readOnly: true,
+      readOnly: depth !== writableBacking,
       forceShare,
       codecs,
-      references: new FileReferences(this.#options, chain),
+      image: depth === writableBacking ? image : undefined,
+      references: new FileReferences(this.#options, chain, depth),
     });
   }
 
