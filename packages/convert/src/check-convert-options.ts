@@ -18,7 +18,10 @@ export interface CheckedOptions {
   readonly target: WritableDisk;
   readonly targetIsZero: boolean;
   readonly compress: boolean;
+  /** 0: zeroes in data are written as they are. */
   readonly sparseBytes: number;
+  /** The source's zeroes and holes are written as data, too. */
+  readonly writeEverything: boolean;
   /** What the target allocates at once: a compressed cluster, a cluster or subcluster, or a sector. A power of two. */
   readonly unitBytes: number;
   readonly chunkBytes: number;
@@ -66,6 +69,7 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
     targetIsZero: options.targetIsZero,
     compress,
     sparseBytes,
+    writeEverything: sparseBytes === 0,
     unitBytes: compress ? clusterSize : subclusterSize,
     chunkBytes,
     parallel,
@@ -77,7 +81,7 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
 }
 
 /** Sizes of the target's clusters; sectors where there are none. */
-function clustersOf({ target, clusterSize }: ConvertOptions): {
+export function clustersOf({ target, clusterSize }: Pick<ConvertOptions, "target" | "clusterSize">): {
   readonly clusterSize: number;
   readonly subclusterSize: number;
 } {
@@ -89,7 +93,8 @@ function clustersOf({ target, clusterSize }: ConvertOptions): {
   return { clusterSize: info.clusterSize, subclusterSize: info.clusterSize / perCluster };
 }
 
-function requireCompression(target: WritableDisk, clusterSize: number | undefined): void {
+/** @throws Qcow2Error "unsupported" if the target's format has no compression */
+export function requireCompression(target: WritableDisk, clusterSize: number | undefined): void {
   if (target.writeCompressed === undefined) {
     throw new Qcow2Error("unsupported", "Compression not supported for this file format", {
       operation: "write compressed",
@@ -114,7 +119,8 @@ function backingSizeOf(source: Disk & { readonly backing?: Disk | undefined }): 
   return source.backing?.size ?? 0;
 }
 
-function requireInteger(name: string, value: number, minimum: number): void {
+/** @throws RangeError */
+export function requireInteger(name: string, value: number, minimum: number): void {
   if (!Number.isSafeInteger(value) || value < minimum) {
     throw new RangeError(`${name} must be an integer of at least ${minimum}, not ${value}`);
   }

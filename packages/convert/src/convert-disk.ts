@@ -19,7 +19,17 @@ import { noOrder, Queue, TaskGroup, type Turn } from "./task-group.ts";
  * writing throw; the signal's reason.
  */
 export async function convertDisk(options: ConvertOptions): Promise<ConvertResult> {
-  const checked = checkConvertOptions(options);
+  return await copyDisk(checkConvertOptions(options), options);
+}
+
+/** How a copy is watched and held up. */
+export type CopyEvents = Pick<
+  ConvertOptions,
+  "rateLimitBytesPerSecond" | "onReadError" | "onProgress" | "signal"
+>;
+
+/** As {@link convertDisk}, with options that were checked. */
+export async function copyDisk(checked: CheckedOptions, options: CopyEvents): Promise<ConvertResult> {
   const { signal } = options;
   signal?.throwIfAborted();
   const copy = new DiskCopy(checked, options);
@@ -35,7 +45,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ConvertResul
 
 class DiskCopy {
   readonly #checked: CheckedOptions;
-  readonly #options: ConvertOptions;
+  readonly #options: CopyEvents;
   readonly #tasks: TaskGroup;
   readonly #order: Pick<Queue, "takeTurn">;
   readonly #buffers: BufferPool;
@@ -45,7 +55,7 @@ class DiskCopy {
   #bytesDone = 0;
   #bytesToDo = 0;
 
-  constructor(checked: CheckedOptions, options: ConvertOptions) {
+  constructor(checked: CheckedOptions, options: CopyEvents) {
     const { rateLimitBytesPerSecond, signal } = options;
     this.#checked = checked;
     this.#options = options;
@@ -95,12 +105,12 @@ class DiskCopy {
 
   /** The items of the copy in the order of the disk, as the source's map makes them known. */
   async *#plan(): AsyncGenerator<readonly CopyItem[], void, undefined> {
-    const { source, chunkBytes, unitBytes, sparseBytes, targetIsZero, backing } = this.#checked;
+    const { source, chunkBytes, unitBytes, writeEverything, targetIsZero, backing } = this.#checked;
     const plan = new CopyPlan({
       size: source.size,
       chunkBytes,
       unitBytes,
-      writeEverything: sparseBytes === 0,
+      writeEverything,
       targetIsZero,
       backing,
     });

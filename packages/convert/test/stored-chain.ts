@@ -34,10 +34,20 @@ export class StoredChain {
     return stored;
   }
 
-  /** The top disk, or the one `depth` layers below it; undefined if there is none. */
-  async open(depth = 0): Promise<Disk | undefined> {
+  /**
+   * The top disk, or the one `depth` layers below it; undefined if there is none. `writable` are the depths of those that
+   * are opened for writing.
+   */
+  async open(depth = 0, writable: readonly number[] = []): Promise<Disk | undefined> {
     const index = this.#layers.length - 1 - depth;
-    return index < 0 ? undefined : await this.#openLayer(index);
+    const indexes = new Set(writable.map((layer) => this.#layers.length - 1 - layer));
+    return index < 0 ? undefined : await this.#openLayer(index, indexes);
+  }
+
+  /** The top disk over whatever `references` open. */
+  async openTop(references: References): Promise<Qcow2Image> {
+    const { storage } = this.#layers.at(-1)!;
+    return await Qcow2Image.open({ storage, readOnly: true, codecs, references });
   }
 
   async #add(layer: DrawnLayer): Promise<void> {
@@ -71,17 +81,19 @@ export class StoredChain {
     await disk.close();
   }
 
-  #references(index: number): References {
+  #references(index: number, writable: ReadonlySet<number> = new Set()): References {
     return {
-      openBackingFile: async () => await this.#openLayer(index - 1),
+      openBackingFile: async () => await this.#openLayer(index - 1, writable),
       openDataFile: async () => this.#layers[index]!.dataStorage,
     };
   }
 
-  async #openLayer(index: number): Promise<Disk> {
+  async #openLayer(index: number, writable: ReadonlySet<number>): Promise<Disk> {
     const { layer, storage } = this.#layers[index]!;
-    if (layer.format === "raw") return await RawDisk.open({ storage, readOnly: true });
-    return await Qcow2Image.open({ storage, readOnly: true, codecs, references: this.#references(index) });
+    const readOnly = !writable.has(index);
+    if (layer.format === "raw") return await RawDisk.open({ storage, readOnly });
+    const references = this.#references(index, writable);
+    return await Qcow2Image.open({ storage, readOnly, codecs, references });
   }
 }
 
