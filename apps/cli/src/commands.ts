@@ -19,6 +19,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Check an image's metadata for errors and leaks",
     load: async () => (await import("./commands/check.ts")).checkCommand,
   },
+  commit: {
+    summary: "Write what an overlay holds into its backing file",
+    load: async () => (await import("./commands/commit.ts")).commitCommand,
+  },
   compare: {
     summary: "Compare the content of two images",
     load: async () => (await import("./commands/compare.ts")).compareCommand,
@@ -43,6 +47,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Tell how large an image would be",
     load: async () => (await import("./commands/measure.ts")).measureCommand,
   },
+  rebase: {
+    summary: "Give an overlay another backing file",
+    load: async () => (await import("./commands/rebase.ts")).rebaseCommand,
+  },
   resize: {
     summary: "Change the virtual size of an image",
     load: async () => (await import("./commands/resize.ts")).resizeCommand,
@@ -54,4 +62,4 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** What qemu-img has and this command does not have yet; they are refused by name. */
-export const MISSING_COMMANDS: readonly string[] = ["bench", "bitmap", "commit", "dd", "rebase"];
+export const MISSING_COMMANDS: readonly string[] = ["bench", "bitmap", "dd"];

@@ -1,11 +1,12 @@
 /** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
 import { type ConvertOptions, convertDisk } from "@qcow2/convert";
-import { type Codecs, type CompressionType, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
+import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { bufferPrimitives, fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
 import { assertNoFileOf } from "../disks/layers.ts";
 import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
+import { requireCompressor } from "../disks/require-compressor.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
@@ -123,14 +124,6 @@ async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
     ...(target.hasBacking ? { targetBacking: {} } : {}),
   });
   if (job.bitmaps !== undefined) await copyBitmaps(job.bitmaps, disk, job.events.signal);
-}
-
-/** @throws CommandError if this runtime can only decompress, before anything is written. */
-function requireCompressor(codecs: Codecs, type: CompressionType): void {
-  if (codecs[type]?.compress !== undefined) return;
-  throw new CommandError(
-    `Compressing with ${type} needs Node.js 22.15 or newer; this is ${process.versions.node} (zlib works here)`,
-  );
 }
 
 type TargetPart = Pick<ConvertOptions, "target" | "targetIsZero" | "targetBacking">;

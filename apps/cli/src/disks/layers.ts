@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { type Disk, Qcow2Image } from "@qcow2/core";
-import { resolveDataFileName } from "@qcow2/node";
+import { resolveBackingName, resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { combineNames } from "./path-names.ts";
 
@@ -27,6 +27,40 @@ function* layersOf(disk: Disk): Generator<Layer> {
   }
 }
 
+/** The paths of the disk and of its backing files, topmost first. */
+export function layerPaths(disk: Disk): string[] {
+  const paths = [disk.name];
+  for (let layer = disk; layer instanceof Qcow2Image && layer.backing !== undefined; layer = layer.backing) {
+    paths.push(layer.backing.name);
+  }
+  return paths;
+}
+
+/** How many layers below the disk the image at `path` is; undefined if it is none of its backing files. */
+export async function depthOfLayer(disk: Disk, path: string): Promise<number | undefined> {
+  const wanted = await identityOf(path);
+  if (wanted === undefined) return undefined;
+  for (const [depth, layer] of layerPaths(disk).entries()) {
+    if (depth > 0 && (await identityOf(layer)) === wanted) return depth;
+  }
+  return undefined;
+}
+
+/**
+ * How many layers below the disk its backing file `name` is; undefined if it is none of them. As in qemu-img, a relative
+ * name is relative to each image that could have it as its backing file.
+ */
+export async function depthOfBackingFile(disk: Disk, name: string): Promise<number | undefined> {
+  const paths = layerPaths(disk);
+  for (const [depth, layer] of paths.entries()) {
+    const above = paths[depth - 1];
+    if (above === undefined) continue;
+    const wanted = await identityOf(resolveBackingName(name, above));
+    if (wanted !== undefined && wanted === (await identityOf(layer))) return depth;
+  }
+  return undefined;
+}
+
 /** For each layer of the chain, topmost first, the name of the file that holds its guest data. */
 export function layerFileNames(disk: Disk): string[] {
   return Array.from(layersOf(disk), ({ dataName }) => dataName);
@@ -48,7 +82,8 @@ export async function assertNoFileOf(disk: Disk, targetPath: string, role: strin
   }
 }
 
-async function identityOf(path: string): Promise<string | undefined> {
+/** What tells two files apart whatever they are called; undefined if there is none. */
+export async function identityOf(path: string): Promise<string | undefined> {
   try {
     const { dev, ino } = await stat(path, { bigint: true });
     return `${dev}:${ino}`;

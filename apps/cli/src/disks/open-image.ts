@@ -15,11 +15,13 @@ export interface OpenImageOptions {
   readonly codecs?: Codecs | undefined;
   /** What becomes of freed space; see `OpenOptions.discard`. */
   readonly discard?: "ignore" | "unmap" | undefined;
+  /** See `openDisk`. */
+  readonly writableBacking?: number | undefined;
 }
 
 /** @throws CommandError `Could not open 'NAME': REASON` */
 export async function openImage(name: ImageName, options: OpenImageOptions = {}): Promise<Disk> {
-  const { readOnly = true, metadataOnly = false, snapshot, codecs, discard } = options;
+  const { readOnly = true, metadataOnly = false, snapshot, codecs, discard, writableBacking } = options;
   const common = {
     path: name.path,
     format: name.format,
@@ -36,6 +38,7 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
       metadataOnly,
       codecs,
       snapshot: snapshotId,
+      writableBacking,
       image: { discard },
     });
   } catch (error) {
@@ -47,7 +50,7 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
 export async function openWritable(
   name: ImageName,
   codecs: Codecs,
-  options: Pick<OpenImageOptions, "discard"> = {},
+  options: Pick<OpenImageOptions, "metadataOnly" | "writableBacking" | "discard"> = {},
 ): Promise<WritableDisk> {
   const disk = await openImage(name, { ...options, readOnly: false, codecs });
   if (disk instanceof Qcow2Image || disk instanceof RawDisk) return disk;
