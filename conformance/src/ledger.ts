@@ -57,6 +57,16 @@ export const LEDGER: readonly LedgerEntry[] = [
     normalise: (answer) => answer,
   },
   { number: 9, title: "check also finds metadata that overlaps", normalise: (answer) => answer },
+  {
+    number: 10,
+    title: "commit looks for other images on the same backing file",
+    normalise: (answer) => answer,
+  },
+  {
+    number: 11,
+    title: "rebase refuses a chain that would come back to the image",
+    normalise: (answer) => answer,
+  },
 ];
 
 export function ledgerEntry(number: number): LedgerEntry {

@@ -51,10 +51,14 @@ export class QemuRelease {
     return expectSuccess(`qemu-img ${args.join(" ")}`, await this.tryImg(args, options));
   }
 
-  /** Runs qemu-io commands on an image in one process; all must succeed. */
-  async io(image: string, commands: readonly string[], options?: RunOptions): Promise<ToolResult> {
+  /** Runs qemu-io commands on an image (by default qcow2) in one process; all must succeed. */
+  async io(
+    image: string,
+    commands: readonly string[],
+    options: RunOptions & { readonly format?: "qcow2" | "raw" } = {},
+  ): Promise<ToolResult> {
     if (commands.length === 0) return { exitCode: 0, stdout: "", stderr: "" };
-    const args = ["-f", "qcow2", ...commands.flatMap((command) => ["-c", command]), image];
+    const args = ["-f", options.format ?? "qcow2", ...commands.flatMap((command) => ["-c", command]), image];
     const result = expectSuccess(
       `qemu-io ${args.join(" ")}`,
       await runTool(this.#commands["qemu-io"], args, options),
