@@ -22,7 +22,7 @@ export async function fixCopiedFlags(
   { signal }: { readonly signal?: AbortSignal | undefined },
 ): Promise<number> {
   const { geometry, l1Table, refcountTable } = layout;
-  const fixed = 0;
+  let fixed = 0;
   const refcounts = await RefcountStore.load({
     storage,
     geometry,
@@ -47,9 +47,10 @@ export async function fixCopiedFlags(
     const offset = l1EntryOffset(view, index);
     if (offset === 0 || offset % geometry.clusterSize !== 0) continue;
     try {
-      await fixTable(storage, layout, offset, isOnlyOne);
-      if (l1EntryCopied(view, index) !== (await isOnlyOne(offset)))
-        toggleCopied(view, index * L1_ENTRY_BYTES);
+      fixed += await fixTable(storage, layout, offset, isOnlyOne);
+      if (l1EntryCopied(view, index) === (await isOnlyOne(offset))) continue;
+      toggleCopied(view, index * L1_ENTRY_BYTES);
+      fixed++;
     } catch (error) {
       // What cannot be read stays as it is, and the check afterwards says so.
       if (!(error instanceof Qcow2Error)) throw error;

@@ -7,6 +7,7 @@ import type { Geometry } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset, setL1Entry } from "../../format/l1-entry.ts";
 import {
   decodeCompressedDescriptor,
+  encodeStandardDescriptor,
   hasZeroFlag,
   isCompressed,
   isCopied,
@@ -80,9 +81,9 @@ async function mendTree(
       view.setBigUint64(at, 0n);
       continue;
     }
-    const l2Offset = overlapping.has(offset) ? await copyTable(storage, clusterSize, offset) : offset;
+    const l2Offset = overlapping.has(offset) ? await copyCluster(storage, clusterSize, offset) : offset;
     if (l2Offset !== offset) setL1Entry(view, index, { offset: l2Offset, copied: false });
-    mended += await mendL2Table(storage, layout, l2Offset, fileSize);
+    mended += await mendL2Table(storage, layout, l2Offset, { fileSize, overlapping });
   }
   mended += changedEntries(before, l1, L1_ENTRY_BYTES);
   if (mended > 0) await storage.flush();
@@ -99,7 +100,7 @@ function changedEntries(before: Uint8Array, after: Uint8Array, entryBytes: numbe
 }
 
 /** Behind the end of the file, and one cluster more: compressed data may reach into the one after the last. */
-async function copyTable(storage: Storage, clusterSize: number, offset: number): Promise<number> {
+async function copyCluster(storage: Storage, clusterSize: number, offset: number): Promise<number> {
   const bytes = new Uint8Array(clusterSize);
   await readOrZeroes(storage, offset, bytes);
   const home = (Math.ceil((await storage.size()) / clusterSize) + 1) * clusterSize;
@@ -111,9 +112,9 @@ async function mendL2Table(
   storage: Storage,
   layout: ImageLayout,
   offset: number,
-  fileSize: number,
+  { fileSize, overlapping }: { readonly fileSize: number; readonly overlapping: ReadonlySet<number> },
 ): Promise<number> {
-  const { geometry } = layout;
+  const { geometry, hasDataFile } = layout;
   const bytes = new Uint8Array(geometry.clusterSize);
   try {
     await readOrZeroes(storage, offset, bytes);
@@ -124,7 +125,20 @@ async function mendL2Table(
   const before = bytes.slice();
   const view = viewOf(bytes);
   for (let index = 0; index < geometry.l2Entries; index++) {
-    mendEntry(view, l2EntryAt(geometry, index), layout, fileSize);
+    const at = l2EntryAt(geometry, index);
+    mendEntry(view, at, layout, fileSize);
+    const [high, low] = [view.getUint32(at), view.getUint32(at + 4)];
+    const cluster = standardOffset(high, low);
+    if (hasDataFile || isCompressed(high) || cluster === 0 || !overlapping.has(cluster)) continue;
+    // Guest data in a cluster of metadata: writing it would destroy that.
+    const { high: newHigh, low: newLow } = encodeStandardDescriptor({
+      offset: await copyCluster(storage, geometry.clusterSize, cluster),
+      copied: false,
+      zero: !geometry.extendedL2 && hasZeroFlag(low),
+    });
+    view.setUint32(at, newHigh);
+    view.setUint32(at + 4, newLow);
+    await storage.flush();
   }
   await writeChangedSectors(storage, offset, { before, after: bytes });
   return changedEntries(before, bytes, geometry.l2EntryBytes);
@@ -171,7 +185,11 @@ function mendCompressed(
   { geometry, hasDataFile }: ImageLayout,
   fileSize: number,
 ): void {
-  if (hasDataFile) return;
+  // Nobody reads such an entry.
+  if (hasDataFile) {
+    emptyEntry(l2, at, geometry);
+    return;
+  }
   const high = (l2.getUint32(at) & ~COPIED_HIGH) >>> 0;
   l2.setUint32(at, high);
   if (geometry.extendedL2) {

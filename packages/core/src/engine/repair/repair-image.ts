@@ -45,8 +45,6 @@ interface Fixed {
 
 /** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
 const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
-/** Findings that depend on refcounts, and are looked at when those are right. */
-const FLAG_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["copied-flag"]);
 
 /**
  * Repairs the qcow2 image in `storage`, which nobody else may have open. Guest data that could be read before can be
@@ -98,7 +96,7 @@ async function repairAll(
   fixed: Fixed,
 ): Promise<void> {
   await assertL1IsThere(storage, layout);
-  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code) || FLAG_CODES.has(code));
+  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
   if (!isOnlyRefcounts) {
     fixed.corruptions += await mendSnapshots(storage, current);

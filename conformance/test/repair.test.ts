@@ -1,0 +1,162 @@
+/**
+ * check -r: images damaged in every way that we could think of, and by seed. Ours finds what qemu-img finds; afterwards
+ * qemu-img finds nothing, everything that could be read before can be read, and a second repair changes nothing.
+ */
+import { createHash } from "node:crypto";
+import { copyFileSync, readFileSync } from "node:fs";
+import { isQcow2Error } from "@qcow2/core";
+import { openDisk } from "@qcow2/node";
+import { expect, it } from "vitest";
+import { caseRan } from "../src/case-log.ts";
+import { damageKinds, makeRepairable, REPAIRABLE_SHAPES } from "../src/damage-kinds.ts";
+import { drawDamage, metadataRegions, whileDamaged } from "../src/metadata-damage.ts";
+import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/property/management/ours-in-process.ts";
+import type { QemuRelease } from "../src/qemu-release.ts";
+import { describeConformance } from "../src/requires.ts";
+import { IMAGE, SHAPES } from "../src/shapes.ts";
+import { Workbench } from "../src/workbench.ts";
+
+/** Of each disk that is compared. */
+const MOST_BYTES = 32 * 2 ** 20;
+const GROUP = "check -r: damaged images are repaired";
+const SEED = Number(process.env.QCOW2_CONFORMANCE_SEED ?? 1);
+const DAMAGES_PER_SHAPE = Number(process.env.QCOW2_CONFORMANCE_DAMAGE ?? 4);
+
+await describeConformance(GROUP, {}, ({ reference: qemu }) => {
+  for (const shape of REPAIRABLE_SHAPES) {
+    it(`${shape.name}, in ${damageKinds(shape).length} ways`, { timeout: 300_000 }, async () => {
+      using bench = new Workbench("repair");
+      const cwd = bench.folder;
+      await makeRepairable(shape, qemu, cwd);
+      copyFileSync(bench.path("image"), bench.path("sound"));
+      let found = 0;
+      for (const kind of damageKinds(shape)) {
+        copyFileSync(bench.path("sound"), bench.path("image"));
+        kind.damage(bench.path("image"));
+        if ((await expectSameVerdict(qemu, bench, kind.name)) !== 0) found++;
+        await expectRepaired(qemu, bench, kind.name);
+        caseRan(GROUP, qemu.version);
+      }
+      // All but what is no finding by itself, such as the dirty bit.
+      expect(found).toBeGreaterThanOrEqual(damageKinds(shape).length - 2);
+    });
+  }
+
+  for (const shape of SHAPES.filter(({ format }) => format === "qcow2")) {
+    it(`${shape.name}: ${DAMAGES_PER_SHAPE} damages from seed ${SEED}`, { timeout: 0 }, async () => {
+      using bench = new Workbench("repair");
+      await shape.make({ folder: bench.folder, qemu });
+      const regions = metadataRegions(bench.path(IMAGE));
+      for (let index = 0; index < DAMAGES_PER_SHAPE; index++) {
+        const edits = drawDamage(bench.path(IMAGE), regions, SEED * 2_000_003 + index);
+        copyFileSync(bench.path(IMAGE), bench.path("sound"));
+        await whileDamaged(bench.path(IMAGE), edits, async () => {
+          await expectRepaired(qemu, bench, JSON.stringify(edits), { image: IMAGE, mayRefuse: true });
+        });
+        copyFileSync(bench.path("sound"), bench.path(IMAGE));
+        caseRan(GROUP, qemu.version);
+      }
+    });
+  }
+
+  it("-r leaks gives back clusters, and touches nothing else", async () => {
+    using bench = new Workbench("repair-leaks");
+    // With bitmaps, qemu-img counts more: it stores them anew while it repairs.
+    const shape = REPAIRABLE_SHAPES.find(({ hasBitmap }) => !hasBitmap);
+    if (shape === undefined) throw new Error("no shape without bitmaps");
+    await makeRepairable(shape, qemu, bench.folder);
+    copyFileSync(bench.path("image"), bench.path("sound"));
+    for (const name of [
+      "leaked clusters",
+      "a refcount that is too high",
+      "COPIED missing",
+      "a shared cluster with refcount 1",
+    ]) {
+      const kind = damageKinds(shape).find((candidate) => candidate.name === name);
+      for (const copy of ["ours", "theirs"]) {
+        copyFileSync(bench.path("sound"), bench.path(copy));
+        kind?.damage(bench.path(copy));
+      }
+      const words = ["check", "-r", "leaks", "--output=json"];
+      const expected = await qemu.tryImg([...words, "theirs"], { cwd: bench.folder });
+      const actual = await tryOursAsQemuImg([...words, "ours"], { cwd: bench.folder });
+      const counts = (text: string): unknown => ({ ...(JSON.parse(text) as object), filename: "" });
+      expect({ name, exitCode: actual.exitCode, counts: counts(actual.stdout) }).toEqual({
+        name,
+        exitCode: expected.exitCode,
+        counts: counts(expected.stdout),
+      });
+    }
+    caseRan(GROUP, qemu.version);
+  });
+});
+
+/** The same exit code as qemu-img check; where that cannot open the image, a refusal or a finding. Returns it. */
+async function expectSameVerdict(
+  qemu: QemuRelease,
+  { folder: cwd }: Workbench,
+  what: string,
+): Promise<number> {
+  const expected = await qemu.tryImg(["check", "-q", "image"], { cwd });
+  const actual = await tryOursInProcess(["check", "-q", `${cwd}/image`]);
+  const verdict = expected.exitCode === 1 ? [1, 2] : [expected.exitCode];
+  expect(verdict, `${what}: ours ${actual.exitCode}, qemu-img ${expected.exitCode}`).toContain(
+    actual.exitCode,
+  );
+  return actual.exitCode;
+}
+
+async function expectRepaired(
+  qemu: QemuRelease,
+  bench: Workbench,
+  what: string,
+  { image = "image", mayRefuse = false }: { readonly image?: string; readonly mayRefuse?: boolean } = {},
+): Promise<void> {
+  const file = bench.path(image);
+  const before = await readableParts(file);
+  const found = await tryOursInProcess(["check", "-q", file]);
+  const repaired = await tryOursInProcess(["check", "-q", "-r", "all", file]);
+  // A header that makes no sense is nothing that a repair could believe.
+  if (mayRefuse && (repaired.exitCode === 1 || repaired.exitCode === 63)) return;
+  // Narrow refcounts cannot say how often a cluster is used, and only writing everything anew would help.
+  const isTooNarrow = mayRefuse && repaired.stderr.includes("more references than its refcount can hold");
+  if (!isTooNarrow) {
+    expect(repaired.exitCode, `${what}: ${repaired.stderr}`).toBe(0);
+    const judged = await qemu.tryImg(["check", image], { cwd: bench.folder });
+    expect(judged.exitCode, `${what}: qemu-img check: ${judged.stdout}${judged.stderr}`).toBe(0);
+  }
+  const after = await readableParts(file);
+  for (const [part, digest] of before)
+    expect({ what, part, digest: after.get(part) }).toEqual({ what, part, digest });
+  const bytes = readFileSync(file);
+  const again = await tryOursInProcess(["check", "-q", "-r", "all", file]);
+  expect(again.exitCode, what).toBe(repaired.exitCode);
+  expect(
+    bytes.equals(readFileSync(file)),
+    `${what}: a second repair changed something (${found.exitCode})`,
+  ).toBe(true);
+}
+
+/** What can be read of the disk and of its snapshots, in parts of 64 KiB, by what it is called. */
+async function readableParts(file: string): Promise<Map<string, string>> {
+  const parts = new Map<string, string>();
+  for (const snapshot of [undefined, "1", "2"]) {
+    try {
+      await using disk = await openDisk({ path: file, format: "qcow2", readOnly: true, snapshot });
+      for (let offset = 0; offset < Math.min(disk.size, MOST_BYTES); offset += 65536) {
+        const into = new Uint8Array(Math.min(65536, disk.size - offset));
+        try {
+          await disk.read({ offset, into });
+          const digest = createHash("sha1").update(into).digest("hex");
+          parts.set(`${snapshot ?? "disk"} at ${offset}`, digest);
+        } catch (error) {
+          if (!isQcow2Error(error)) throw error;
+        }
+      }
+    } catch (error) {
+      if (!isQcow2Error(error)) throw error;
+    }
+  }
+  return parts;
+}
