@@ -6,6 +6,7 @@ import {
   checkInterleaving,
   checkModel,
   checkPowerCuts,
+  checkRepair,
   checkTransaction,
   ENGINE_SHAPES,
   type EngineCaseFailure,
@@ -14,6 +15,7 @@ import {
   interleavedCaseArbitrary,
   modelCaseArbitrary,
   type RunCasesOptions,
+  repairCaseArbitrary,
   runCases,
   shapeNamed,
   transactionCaseArbitrary,
@@ -52,6 +54,9 @@ export const ENGINE_SUITES: readonly EngineSuite[] = [
   engineSuite("interleavings", "concurrent requests", interleavedCaseArbitrary, checkInterleaving),
   engineSuite("transactions", "crash states and faults", transactionCaseArbitrary, (drawn) =>
     checkTransaction(drawn, { states: POINTS / 2, points: POINTS / 2 }),
+  ),
+  engineSuite("repairs", "crash states", repairCaseArbitrary, (drawn) =>
+    checkRepair(drawn, { states: POINTS / 2 }),
   ),
 ];
 

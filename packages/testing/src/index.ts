@@ -51,6 +51,7 @@ export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
 export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
 export { checkModel, type ModelCase, modelCaseArbitrary } from "./engine/model.ts";
 export { checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
+export { checkRepair, type RepairCase, repairCaseArbitrary } from "./engine/repairs.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {
   type MeasuredStorageCost,

@@ -21,6 +21,7 @@ export const HEADER_INCOMPATIBLE_FEATURES_AT = 72;
 export const HEADER_AUTOCLEAR_FEATURES_AT = 88;
 /** Where l1_size (4 bytes) and l1_table_offset (8 bytes) lie. */
 export const HEADER_L1_AT = 36;
+export const HEADER_L1_TABLE_OFFSET_AT = 40;
 
 /** The header as stored. Raw 64-bit fields are bigint: they are checked, not trusted, by whoever opens the image. */
 export interface Header {

@@ -102,6 +102,14 @@ export class FileStorage implements Storage {
     if (readOnly && options.create === true) throw new TypeError("a file cannot be created read-only");
     if (options.exclusive === true && options.create !== true) throw new TypeError("exclusive needs create");
     if (forceShare && !readOnly) throw new TypeError("forceShare needs readOnly");
+    // Such names come out of damaged images; no file has one.
+    if (path.includes("\0")) {
+      throw new Qcow2Error("io", `Could not open '${name}': No such file or directory`, {
+        operation: "open",
+        name,
+        errno: "ENOENT",
+      });
+    }
     const libc = await loadLibc();
     const file = await openFile(path, { ...options, readOnly, name }, libc);
     const storage = new FileStorage(file, name, libc);

@@ -4,6 +4,7 @@
  */
 import { Qcow2Error } from "../../errors.ts";
 import type { Geometry } from "../../format/geometry.ts";
+import { HEADER_L1_TABLE_OFFSET_AT } from "../../format/header.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset, setL1Entry } from "../../format/l1-entry.ts";
 import {
   decodeCompressedDescriptor,
@@ -14,7 +15,7 @@ import {
   l2EntryAt,
   standardOffset,
 } from "../../format/l2-entry.ts";
-import { viewOf } from "../../format/uint64.ts";
+import { viewOf, writeUint64 } from "../../format/uint64.ts";
 import { MAX_L1_BYTES } from "../../limits.ts";
 import { readOrZeroes } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
@@ -63,7 +64,9 @@ async function mendTree(
 ): Promise<number> {
   const { clusterSize } = layout.geometry;
   const fileSize = await storage.size();
-  if (overlapping.has(location.offset - (location.offset % clusterSize))) return 0;
+  const isOverlapping = overlapping.has(location.offset);
+  // Where a snapshot's table is something else, too, the check afterwards says so.
+  if (isOverlapping && location !== layout.l1Table) return 0;
   let mended = 0;
   const l1 = new Uint8Array(location.length);
   await readOrZeroes(storage, location.offset, l1);
@@ -87,8 +90,22 @@ async function mendTree(
   }
   mended += changedEntries(before, l1, L1_ENTRY_BYTES);
   if (mended > 0) await storage.flush();
-  await writeChangedSectors(storage, location.offset, { before, after: l1 });
-  return mended;
+  if (isOverlapping) await moveActiveL1(storage, clusterSize, l1);
+  else await writeChangedSectors(storage, location.offset, { before, after: l1 });
+  return mended + (isOverlapping ? 1 : 0);
+}
+
+/** Writes the active L1 table behind the end of the file, and switches the header to it. */
+async function moveActiveL1(storage: Storage, clusterSize: number, l1: Uint8Array): Promise<void> {
+  const home = (Math.ceil((await storage.size()) / clusterSize) + 1) * clusterSize;
+  const whole = new Uint8Array(Math.ceil(l1.length / clusterSize) * clusterSize);
+  whole.set(l1);
+  await storage.write(home, whole);
+  await storage.flush();
+  const field = new Uint8Array(8);
+  writeUint64(viewOf(field), 0, home);
+  await storage.write(HEADER_L1_TABLE_OFFSET_AT, field);
+  await storage.flush();
 }
 
 function changedEntries(before: Uint8Array, after: Uint8Array, entryBytes: number): number {
@@ -155,15 +172,16 @@ function mendEntry(l2: DataView, at: number, layout: ImageLayout, fileSize: numb
   const [high, low] = [l2.getUint32(at), l2.getUint32(at + 4)];
   const offset = standardOffset(high, low);
   if (geometry.extendedL2) mendSubclusters(l2, at, offset !== 0 || (hasDataFile && isCopied(high)));
-  if (offset === 0 || hasDataFile) return;
-  const isBehindEnd = offset + geometry.clusterSize - fileSize >= geometry.clusterSize;
+  if (offset === 0) return;
+  const isBehindEnd = !hasDataFile && offset + geometry.clusterSize - fileSize >= geometry.clusterSize;
   if (offset % geometry.clusterSize === 0 && !isBehindEnd) return;
   // It reads as zeroes where the file ends, and not at all where it is not aligned; its zeroes need no cluster.
   const wasZero = !geometry.extendedL2 && hasZeroFlag(low);
   const allocBits = geometry.extendedL2 ? l2.getUint32(at + 12) : wasZero ? 0 : ALL_SUBCLUSTERS;
   const oldZeroBits = geometry.extendedL2 ? l2.getUint32(at + 8) : wasZero ? ALL_SUBCLUSTERS : 0;
   const saysZero = layout.header.version >= 3;
-  if (!saysZero && layout.backingFile !== undefined) return;
+  // Version 2 has no way to say "zeroes" over a backing file; only what could not be read at all may show that.
+  if (!saysZero && layout.backingFile !== undefined && offset % geometry.clusterSize === 0) return;
   writeStandardEntry(geometry, l2, at, {
     hostOffset: undefined,
     copied: false,

@@ -24,7 +24,10 @@ import { mendTables } from "./mend-tables.ts";
 import { rebuildRefcounts } from "./rebuild-refcounts.ts";
 
 export interface RepairOptions extends CheckOptions {
-  /** "leaks": only give back clusters that nothing refers to. "all": everything that can be repaired. */
+  /**
+   * "leaks": give back clusters that nothing refers to, and put COPIED flags right if nothing else is wrong. "all":
+   * everything that can be repaired.
+   */
   readonly what: "leaks" | "all";
 }
 
@@ -74,6 +77,11 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
   if (what === "leaks") {
     if (before.leaks > 0)
       fixed.leaks = (await fixRefcounts(storage, layout, { ...quiet, raise: false })).lowered;
+    // Flags that contradict refcounts that are right lose nothing either way.
+    const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
+    if (found.has("copied-flag") && others.length === 0) {
+      fixed.corruptions = await fixCopiedFlags(storage, layout, quiet);
+    }
   } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
     await repairAll(storage, { layout, found, overlapping, options: quiet }, fixed);
   }
@@ -104,6 +112,7 @@ async function repairAll(
     fixed.corruptions += await mendBitmaps(storage, current);
     current = await readImageLayout(storage, { forCheck: true });
     fixed.corruptions += await mendTables(storage, current, { overlapping, signal: options.signal });
+    current = await readImageLayout(storage, { forCheck: true });
   }
   const inPlace = isOnlyRefcounts
     ? await fixRefcounts(storage, current, { ...options, raise: true })
