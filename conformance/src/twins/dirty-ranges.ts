@@ -1,6 +1,9 @@
 /** What QEMU's NBD server says of a persistent bitmap: a judge that shares nothing with our reader of bitmaps. */
+import assert from "node:assert/strict";
+import { copyFileSync } from "node:fs";
 import { execa } from "execa";
 import type { QemuRelease } from "../qemu-release.ts";
+import type { Workbench } from "../workbench.ts";
 
 /** Guest bytes offset .. offset + length that the bitmap calls dirty. */
 export interface DirtyRange {
@@ -36,4 +39,28 @@ export async function dirtyRangesByQemu(
   }
   server.kill();
   throw new Error(`qemu-nbd does not serve the bitmap '${bitmap}' of ${image}: ${(await server).stderr}`);
+}
+
+/**
+ * Both images named "image" have the same bits in all their bitmaps, as QEMU's NBD server tells them; disabled ones are merged
+ * into a copy that it offers. Returns how many bitmaps there are.
+ */
+export async function expectSameBits(qemu: QemuRelease, theirs: Workbench, ours: Workbench): Promise<number> {
+  const { stdout } = await qemu.img(["info", "--output=json", "image"], { cwd: theirs.folder });
+  const info = JSON.parse(stdout) as {
+    "format-specific": { data: { bitmaps?: { name: string; granularity: number }[] } };
+  };
+  const bitmaps = info["format-specific"].data.bitmaps ?? [];
+  for (const { name, granularity } of bitmaps) {
+    const [actual, expected] = await Promise.all(
+      [ours, theirs].map(async (bench) => {
+        const copy = bench.path(`${name}.copy`);
+        copyFileSync(bench.path("image"), copy);
+        await qemu.img(["bitmap", "--add", "-g", String(granularity), "--merge", name, copy, "judged"]);
+        return await dirtyRangesByQemu(qemu, copy, "judged");
+      }),
+    );
+    assert.deepEqual({ name, dirty: actual }, { name, dirty: expected });
+  }
+  return bitmaps.length;
 }

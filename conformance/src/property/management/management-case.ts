@@ -18,7 +18,11 @@ export type ManagementStep =
       readonly preallocation: "off" | "metadata" | "falloc" | "full";
     }
   | { readonly kind: "amend"; readonly option: string }
-  | { readonly kind: "convert"; readonly options: string; readonly compressed: boolean };
+  | { readonly kind: "convert"; readonly options: string; readonly compressed: boolean }
+  | { readonly kind: "bitmap"; readonly words: readonly string[]; readonly name: string }
+  /** Without a backing file, both are left out. */
+  | { readonly kind: "commit"; readonly keepsTop: boolean }
+  | { readonly kind: "rebase"; readonly onto: "" | "base" | "other" };
 
 export interface ManagementCase {
   /** Of the image, for `-o`. */
@@ -97,6 +101,25 @@ function stepArbitrary(): fc.Arbitrary<ManagementStep> {
     fc.record({
       kind: fc.constant("amend" as const),
       option: fc.constantFrom("compat=1.1", "lazy_refcounts=on", "lazy_refcounts=off", "refcount_bits=16"),
+    }),
+    fc.record({
+      kind: fc.constant("bitmap" as const),
+      words: fc.constantFrom(
+        ["--add"],
+        ["--add", "-g", "4k"],
+        ["--add", "--disable"],
+        ["--remove"],
+        ["--clear"],
+        ["--enable"],
+        ["--disable"],
+        ["--merge", "a"],
+      ),
+      name: fc.constantFrom("a", "a", "b"),
+    }),
+    fc.record({ kind: fc.constant("commit" as const), keepsTop: fc.boolean() }),
+    fc.record({
+      kind: fc.constant("rebase" as const),
+      onto: fc.constantFrom("" as const, "base" as const, "other" as const),
     }),
     fc.record({
       kind: fc.constant("convert" as const),
