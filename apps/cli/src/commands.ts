@@ -35,6 +35,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Create an empty image",
     load: async () => (await import("./commands/create.ts")).createCommand,
   },
+  dd: {
+    summary: "Copy blocks of an image to a new image",
+    load: async () => (await import("./commands/dd.ts")).ddCommand,
+  },
   info: {
     summary: "Show what an image is: format, sizes, snapshots, backing files",
     load: async () => (await import("./commands/info.ts")).infoCommand,
