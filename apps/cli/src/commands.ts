@@ -11,6 +11,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Change options that an image was created with",
     load: async () => (await import("./commands/amend.ts")).amendCommand,
   },
+  bench: {
+    summary: "Measure how long many reads or writes of an image take",
+    load: async () => (await import("./commands/bench.ts")).benchCommand,
+  },
   bitmap: {
     summary: "Add, remove, clear or merge persistent bitmaps",
     load: async () => (await import("./commands/bitmap.ts")).bitmapCommand,
@@ -64,6 +68,3 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
   },
 };
-
-/** What qemu-img has and this command does not have yet; they are refused by name. */
-export const MISSING_COMMANDS: readonly string[] = ["bench", "bitmap", "dd"];

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { Writable } from "node:stream";
 import type { Command, CommandContext } from "./command.ts";
-import { COMMANDS, MISSING_COMMANDS } from "./commands.ts";
+import { COMMANDS } from "./commands.ts";
 import { CommandError, UsageError } from "./errors/command-errors.ts";
 import { describeError, oneLine } from "./errors/describe-error.ts";
 import { getopt } from "./options/getopt.ts";
@@ -78,7 +78,6 @@ async function runWithoutCommand(
   }
   if (name === "-T" || name.startsWith("--trace")) throw new CommandError("Tracing is not supported");
   if (name.startsWith("-")) throw new UsageError(`unrecognized option '${name}'`);
-  if (MISSING_COMMANDS.includes(name)) throw new CommandError(`The command '${name}' is not supported yet`);
   throw new UsageError(`Command not found: ${name}`);
 }
 

@@ -117,11 +117,11 @@ describe("check", () => {
     });
   });
 
-  test("refuses to repair, and changes nothing", async () => {
+  test("repairs nothing where nothing is wrong", async () => {
     const at = await workspace();
     await at.succeed("create", "-q", "-f", "qcow2", "a.qcow2", "1M");
     const before = await readFile(at.file("a.qcow2"));
-    expect((await at.qcow2("check", "-r", "all", "a.qcow2")).exitCode).toBe(1);
+    expect((await at.qcow2("check", "-r", "all", "a.qcow2")).exitCode).toBe(0);
     expect((await readFile(at.file("a.qcow2"))).equals(before)).toBe(true);
   });
 });

@@ -183,9 +183,27 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the header switched to a snapshot that is not yet durable",
     file: "engine/transaction/metadata-transaction.js",
-    find: `const refcountTable = await this.refcounts.finish();
-        await storage.flush();`,
-    replace: "const refcountTable = await this.refcounts.finish();",
+    find: `if (hasNewTables) {
+            await storage.flush();`,
+    replace: "if (hasNewTables) {",
+  },
+  {
+    name: "what lay behind the end of a disk shown when it grows",
+    file: "engine/resize/resize-image.js",
+    find: "if (tail.some((byte) => byte !== 0)) {",
+    replace: "if (tail.length < 0) {",
+  },
+  {
+    name: "a bitmap that misses what is written",
+    file: "qcow2-image.js",
+    find: "this.#tracking?.note(offset, offset + length);",
+    replace: "",
+  },
+  {
+    name: "a name written over the one that the header still has",
+    file: "engine/header/replace-first-cluster.js",
+    find: "if (usedRanges(next).some((range) => at >= range.start && at < range.end))\n                return undefined;",
+    replace: "",
   },
   {
     name: "data that a deleted snapshot shared with the disk freed",

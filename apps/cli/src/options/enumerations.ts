@@ -10,7 +10,14 @@ export function parseOutputFormat(value: string | undefined): OutputFormat {
   throw new UsageError(`--output expects 'human' or 'json', not '${value}'`);
 }
 
-const CACHE_MODES: readonly string[] = ["none", "off", "directsync", "writeback", "unsafe", "writethrough"];
+export const CACHE_MODES: readonly string[] = [
+  "none",
+  "off",
+  "directsync",
+  "writeback",
+  "unsafe",
+  "writethrough",
+];
 
 /**
  * Checks a cache mode (-t, -T). The host's cache is always used, so that the modes differ only in when data is
