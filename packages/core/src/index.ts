@@ -20,7 +20,14 @@ export type { GuestRange } from "./engine/bitmaps/stored-bitmap.ts";
 export { checkStorage } from "./engine/check/check-image.ts";
 export type { CheckFinding, CheckOptions, CheckResult } from "./engine/check-result.ts";
 export type { CreateOptions, ImageOptions } from "./engine/create-options.ts";
-export type { BitmapInfo, Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
+export type {
+  BitmapInfo,
+  Qcow2HeaderInfo,
+  Qcow2Info,
+  Qcow2Properties,
+  SnapshotInfo,
+} from "./engine/image-info.ts";
+export { type HeaderInspection, inspectHeader } from "./engine/inspect-header.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
 export { type RepairOptions, type RepairResult, repairStorage } from "./engine/repair/repair-image.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";

@@ -3,7 +3,8 @@ import {
   INCOMPATIBLE_CORRUPT,
   INCOMPATIBLE_DIRTY,
 } from "../format/feature-bits.ts";
-import type { Qcow2Info } from "./image-info.ts";
+import type { Qcow2Info, Qcow2Properties } from "./image-info.ts";
+import type { ImageLayout } from "./image-layout.ts";
 import { isDataFileRaw, type OpenImage } from "./open-image.ts";
 import { bitmapInfo } from "./read-bitmap-directory.ts";
 import { snapshotInfo } from "./read-snapshot-table.ts";
@@ -12,6 +13,14 @@ const ENCRYPTION = ["none", "aes", "luks"] as const;
 
 /** The answer of `Qcow2Image.info()`. */
 export function describeImage({ layout, snapshots, bitmaps }: OpenImage): Qcow2Info {
+  return {
+    ...describeLayout(layout),
+    snapshots: snapshots.map((entry) => snapshotInfo(entry, layout.virtualSize)),
+    bitmaps: bitmaps.map(bitmapInfo),
+  };
+}
+
+export function describeLayout(layout: ImageLayout): Qcow2Properties {
   const { header, geometry } = layout;
   return {
     version: header.version === 2 ? 2 : 3,
@@ -28,7 +37,5 @@ export function describeImage({ layout, snapshots, bitmaps }: OpenImage): Qcow2I
     backingFile: layout.backingFile,
     backingFormat: layout.backingFormat,
     encryption: ENCRYPTION[header.cryptMethod] ?? "none",
-    snapshots: snapshots.map((entry) => snapshotInfo(entry, layout.virtualSize)),
-    bitmaps: bitmaps.map(bitmapInfo),
   };
 }

@@ -30,7 +30,8 @@ export interface BitmapInfo {
   readonly auto: boolean;
 }
 
-export interface Qcow2Info {
+/** What an image is, as its header says. */
+export interface Qcow2Properties {
   readonly version: 2 | 3;
   /** Bytes. */
   readonly virtualSize: number;
@@ -49,8 +50,16 @@ export interface Qcow2Info {
   readonly backingFile: string | undefined;
   /** The backing file's format as stored; undefined if the image does not say. */
   readonly backingFormat: string | undefined;
-  /** 0 none, 1 AES, 2 LUKS. */
   readonly encryption: "none" | "aes" | "luks";
+}
+
+export interface Qcow2Info extends Qcow2Properties {
   readonly snapshots: readonly SnapshotInfo[];
   readonly bitmaps: readonly BitmapInfo[];
+}
+
+/** What the header alone says: how many snapshots and bitmaps there are, but not which. */
+export interface Qcow2HeaderInfo extends Qcow2Properties {
+  readonly snapshotCount: number;
+  readonly bitmapCount: number;
 }

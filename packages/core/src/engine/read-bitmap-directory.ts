@@ -12,6 +12,7 @@ import { MAX_BITMAP_DIRECTORY_BYTES, MAX_BITMAPS } from "../limits.ts";
 import { readExactly } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { BitmapInfo } from "./image-info.ts";
+import type { TableLocation } from "./image-layout.ts";
 
 /**
  * Reads and checks the directory that the bitmaps extension points at (specification: "Bitmap directory").
@@ -23,16 +24,7 @@ export async function readBitmapDirectory(
   disk: { readonly clusterSize: number; readonly virtualSize: number },
 ): Promise<BitmapDirectoryEntry[]> {
   assertBitmapsExtension(extension, disk.clusterSize);
-  const offset = Number(extension.directoryOffset);
-  const length = Number(extension.directorySize);
-  const fileSize = await storage.size();
-  if (offset + length > fileSize) {
-    throw new Qcow2Error(
-      "truncated",
-      `The bitmap directory (${length} bytes at offset ${offset}) lies beyond the end of the file (${fileSize} bytes)`,
-      { structure: "bitmap directory", offset, length, fileSize },
-    );
-  }
+  const { offset, length } = locateBitmapDirectory(extension, await storage.size());
   const bytes = new Uint8Array(length);
   await readExactly(storage, offset, bytes, "The bitmap directory");
   const entries = decodeBitmapDirectory(bytes, extension.bitmapCount);
@@ -49,6 +41,18 @@ export async function readBitmapDirectory(
     names.add(name);
   }
   return entries;
+}
+
+/** Where the directory lies, in bytes. @throws Qcow2Error "truncated" if it does not lie within the file */
+export function locateBitmapDirectory(extension: BitmapsExtension, fileSize: number): TableLocation {
+  const offset = Number(extension.directoryOffset);
+  const length = Number(extension.directorySize);
+  if (offset + length <= fileSize) return { offset, length };
+  throw new Qcow2Error(
+    "truncated",
+    `The bitmap directory (${length} bytes at offset ${offset}) lies beyond the end of the file (${fileSize} bytes)`,
+    { structure: "bitmap directory", offset, length, fileSize },
+  );
 }
 
 /** The public view of an entry. */
