@@ -2,7 +2,7 @@ export { bufferPrimitives } from "./buffer-primitives.ts";
 export { type NodeCodecs, type NodeCodecsOptions, nodeCodecs } from "./codecs/node-codecs.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";
-export type { LockMode } from "./locks/image-locks.ts";
+export type { ImageUse, LockMode } from "./locks/image-locks.ts";
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
 export type { ImageTuning } from "./open/open-file-disk.ts";
 export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";
@@ -13,3 +13,13 @@ export {
 } from "./references/file-references.ts";
 export { backingPathOf, type FindOverlaysOptions, findOverlays } from "./references/find-overlays.ts";
 export { TargetFile } from "./target/target-file.ts";
+export type { ImageOrder } from "./trees/arrange-trees.ts";
+export type {
+  ImageHealth,
+  ImageNode,
+  ImageProblem,
+  ImageProblemCode,
+  ImageTrees,
+  UnreadablePath,
+} from "./trees/image-tree.ts";
+export { type ImageTreesOptions, imageTrees } from "./trees/image-trees.ts";

@@ -24,12 +24,18 @@ async function lockedBy(work: Promise<{ close(): Promise<void> }>): Promise<bool
   }
 }
 
+async function useByOthers(path: string): Promise<string | undefined> {
+  await using storage = await FileStorage.open(path, { readOnly: true, lock: "none" });
+  return storage.useByOthers();
+}
+
 describe.skipIf(!hasNativeCalls)("image locks between our own openings", () => {
   // Rows hold, columns come later: does the second opening fail?
   const conflicts: Readonly<Record<LockMode, Readonly<Record<LockMode, boolean>>>> = {
-    shared: { shared: false, consistent: false, write: false },
-    consistent: { shared: false, consistent: false, write: true },
-    write: { shared: false, consistent: true, write: true },
+    none: { none: false, shared: false, consistent: false, write: false },
+    shared: { none: false, shared: false, consistent: false, write: false },
+    consistent: { none: false, shared: false, consistent: false, write: true },
+    write: { none: false, shared: false, consistent: true, write: true },
   };
   const modes = Object.keys(conflicts) as LockMode[];
   it.each(
@@ -52,6 +58,19 @@ describe.skipIf(!hasNativeCalls)("image locks between our own openings", () => {
     expect(await lockedBy(FileStorage.open(path, { readOnly: true, forceShare: true }))).toBe(false);
   });
 
+  it("tell what others do, without a lock of the one who asks", async () => {
+    const path = inDirectory("a.img");
+    await using _one = await FileStorage.open(path, { create: true, lock: "none" });
+    await using asking = await FileStorage.open(path, { readOnly: true, lock: "none" });
+    expect(asking.useByOthers()).toBe("nothing");
+    const expected = { none: "nothing", shared: "reading", consistent: "reading", write: "writing" } as const;
+    for (const lock of modes) {
+      await using _holder = await FileStorage.open(path, { lock, readOnly: lock !== "write" });
+      expect(asking.useByOthers(), lock).toBe(expected[lock]);
+    }
+    expect(asking.useByOthers()).toBe("nothing");
+  });
+
   it("name the file that is in use", async () => {
     const path = inDirectory("a.img");
     await using _writer = await FileStorage.open(path, { create: true });
@@ -68,6 +87,7 @@ describe("image locks without native calls", () => {
     await using first = await FileStorage.open(path, { create: true });
     await using second = await FileStorage.open(path);
     expect([first.lock("write"), second.lock("write")]).toEqual([false, false]);
+    expect(first.useByOthers()).toBeUndefined();
   });
 });
 
@@ -104,6 +124,7 @@ describe.skipIf(reason !== undefined)(
         expect(await lockedBy(openDisk({ path }))).toBe(true);
         expect(await lockedBy(openDisk({ path, readOnly: true }))).toBe(true);
         expect(await lockedBy(openDisk({ path, readOnly: true, forceShare: true }))).toBe(false);
+        expect(await useByOthers(path)).toBe("writing");
       });
       expect(await lockedBy(openDisk({ path }))).toBe(false);
     });
@@ -113,7 +134,9 @@ describe.skipIf(reason !== undefined)(
       await holdWithQemuIo(path, "qcow2", ["-r"], async () => {
         expect(await lockedBy(openDisk({ path, readOnly: true }))).toBe(false);
         expect(await lockedBy(FileStorage.open(path))).toBe(true);
+        expect(await useByOthers(path)).toBe("reading");
       });
+      expect(await useByOthers(path)).toBe("nothing");
     });
 
     it("make QEMU fail while we write or read", async () => {

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import { constants } from "node:os";
 import { promisify } from "node:util";
 import { assertOffset, Qcow2Error, type Storage, type StorageExtent } from "@qcow2/core";
-import { type LockMode, lockImage } from "../locks/image-locks.ts";
+import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks/image-locks.ts";
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { errnoName, hostError, ioError } from "./host-error.ts";
 import { type FileKind, type OpenedFile, openFile } from "./open-file.ts";
@@ -129,6 +129,15 @@ export class FileStorage implements Storage {
   lock(mode: LockMode): boolean {
     this.#assertOpen();
     return this.#libc !== undefined && lockImage(this.#libc, this.#fd, mode, this.name);
+  }
+
+  /**
+   * What others do with the file, as far as the image locks tell; undefined where there are none.
+   * @throws Qcow2Error "io", "closed"
+   */
+  useByOthers(): ImageUse | undefined {
+    this.#assertOpen();
+    return this.#libc === undefined ? undefined : queryImageUse(this.#libc, this.#fd, this.name);
   }
 
   async size(): Promise<number> {

@@ -6,9 +6,13 @@ import fs from "node:fs";
  */
 export async function fileIdentity(path: string): Promise<string | undefined> {
   try {
-    const stat = await fs.promises.stat(path, { bigint: true });
-    return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev}:${stat.ino}`;
+    return identityOf(await fs.promises.stat(path, { bigint: true }));
   } catch {
     return undefined;
   }
+}
+
+/** The same, of a file that was looked at already. */
+export function identityOf(stat: fs.BigIntStats): string {
+  return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev}:${stat.ino}`;
 }

@@ -48,6 +48,13 @@ export function directoryPrefix(path: string): string {
   return path.slice(0, end + 1);
 }
 
+/** The path of a file in a directory, which keeps its name as it was given; a file of "." is called by its name alone. */
+export function joinPath(directory: string, name: string): string {
+  if (directory === "." || directory === "") return name;
+  const endsWithSeparator = directoryPrefix(directory) === directory;
+  return endsWithSeparator ? directory + name : `${directory}/${name}`;
+}
+
 function stripFileProtocol(name: string, kind: "backing" | "data"): string {
   if (name.startsWith(FILE_PROTOCOL)) return name.slice(FILE_PROTOCOL.length);
   if (!hasProtocol(name)) return name;

@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import {
   type BackingReference,
   type Codecs,
@@ -9,10 +8,10 @@ import {
   type Storage,
 } from "@qcow2/core";
 import { FileStorage } from "../file/file-storage.ts";
-import { hostError } from "../file/host-error.ts";
 import { type ImageTuning, openFileDisk } from "../open/open-file-disk.ts";
 import { fileIdentity } from "./file-identity.ts";
-import { directoryPrefix, resolveBackingName, resolveDataFileName } from "./file-name.ts";
+import { resolveBackingName, resolveDataFileName } from "./file-name.ts";
+import { isInDirectoryOf } from "./same-directory.ts";
 
 /**
  * Which files an image may lead to: "any" local file; only files that lie in the same directory as the image that
@@ -115,30 +114,4 @@ async function assertNotIn(chain: readonly string[], path: string, name: string)
       name,
     },
   );
-}
-
-/** The directories are compared first, so that nothing is learned about files elsewhere, not even that they exist. */
-async function isInDirectoryOf(path: string, from: string): Promise<boolean> {
-  const home = await realDirectory(from);
-  if ((await realDirectory(path)) !== home) return false;
-  const target = await realPath(path);
-  return target === undefined || directoryPrefix(target) === directoryPrefix(`${home}/`);
-}
-
-async function realDirectory(path: string): Promise<string> {
-  const directory = directoryPrefix(path) || ".";
-  try {
-    return await fs.promises.realpath(directory);
-  } catch (error) {
-    throw hostError(error, { operation: "open", name: path });
-  }
-}
-
-/** Undefined if there is no such file; opening will say so. */
-async function realPath(path: string): Promise<string | undefined> {
-  try {
-    return await fs.promises.realpath(path);
-  } catch {
-    return undefined;
-  }
 }
