@@ -1,11 +1,14 @@
 /** What a command is, and what it gets from whoever runs it. */
 import type { OptionTable, ParsedArguments } from "./options/getopt.ts";
 import type { Printer } from "./output/printer.ts";
+import type { Terminal } from "./output/terminal.ts";
 import type { ProgramName } from "./program.ts";
 
 export interface CommandContext {
   readonly program: ProgramName;
   readonly out: Printer;
+  /** What `out` leads to, if that is a terminal and output may be made for it; undefined for the plain text. */
+  readonly terminal: Terminal | undefined;
   /** One line on stderr, with the program's name in front. */
   warn(message: string): void;
   /** One line on stderr as it is: results that are not the command's output, such as each finding of a check. */

@@ -6,6 +6,7 @@ import { CommandError, UsageError } from "./errors/command-errors.ts";
 import { describeError, oneLine } from "./errors/describe-error.ts";
 import { getopt } from "./options/getopt.ts";
 import { Printer } from "./output/printer.ts";
+import { terminalOf } from "./output/terminal.ts";
 import { type ProgramName, programName } from "./program.ts";
 
 export interface Streams {
@@ -32,7 +33,8 @@ export async function run(argv: readonly string[], streams: Streams = process): 
       return await runWithoutCommand(program, name, out);
     }
     helpHint = `${program} ${name} --help`;
-    return await runCommand(name, await entry.load(), rest, { program, out, warn, report });
+    const terminal = terminalOf(stdout, program);
+    return await runCommand(name, await entry.load(), rest, { program, out, terminal, warn, report });
   } catch (error) {
     await out.flush();
     const message = describeError(error);

@@ -63,6 +63,32 @@ export async function runIn(
   };
 }
 
+/** Undefined if {@link runOnTerminal} can make a terminal here, else the reason to skip. */
+export async function whyNoTerminal(): Promise<string | undefined> {
+  const { stdout } = await execa("script", ["--version"], { reject: false });
+  return stdout?.includes("util-linux") === true ? undefined : "there is no script(1) of util-linux here";
+}
+
+/** As a process of its own whose input and output are a terminal; stdout is all that appeared on it. */
+export async function runOnTerminal(
+  cwd: string,
+  args: readonly string[],
+  { command = COMMAND, env = {} }: { readonly command?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<Outcome> {
+  const words = [process.execPath, command, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  const { NO_COLOR: _, FORCE_COLOR: __, ...others } = process.env;
+  const result = await execa("script", ["-qec", words.join(" "), "/dev/null"], {
+    cwd,
+    env: { ...others, TERM: "xterm-256color", ...env },
+    extendEnv: false,
+    reject: false,
+    stripFinalNewline: false,
+    stdin: "ignore",
+  });
+  const stdout = result.stdout.replaceAll("\r\n", "\n");
+  return { exitCode: result.exitCode, signal: result.signal, stdout, stderr: result.stderr };
+}
+
 /** Runs the command within this process, which is a good deal quicker where many command lines are tried. */
 export async function runHere(cwd: string, args: readonly string[]): Promise<Outcome> {
   const before = process.cwd();

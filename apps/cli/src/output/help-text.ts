@@ -43,7 +43,7 @@ export function commandHelp(program: ProgramName, name: string, command: Command
     ...(help.notes === undefined ? [] : [help.notes]),
     section(
       "Examples",
-      help.examples.map((example) => `  ${program} ${name} ${example}`),
+      help.examples.map((example) => `  ${program} ${name} ${example}`.trimEnd()),
     ),
     section(
       "Exit codes",

@@ -1,0 +1,18 @@
+/** Whether output goes to a person at a terminal. */
+import type { Writable } from "node:stream";
+import { WriteStream } from "node:tty";
+import type { ProgramName } from "../program.ts";
+
+export interface Terminal {
+  /** Of the terminal, as far as NO_COLOR, FORCE_COLOR and TERM let it. */
+  readonly hasColours: boolean;
+}
+
+/**
+ * Undefined if `stream` is no terminal, and for a command that is called as `qemu-img`: then output is what qemu-img
+ * prints, whatever the environment says about colours.
+ */
+export function terminalOf(stream: Writable, program: ProgramName): Terminal | undefined {
+  if (program === "qemu-img" || !(stream instanceof WriteStream)) return undefined;
+  return { hasColours: stream.hasColors() };
+}
