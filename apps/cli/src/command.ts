@@ -1,4 +1,5 @@
 /** What a command is, and what it gets from whoever runs it. */
+import type { Readable } from "node:stream";
 import type { OptionTable, ParsedArguments } from "./options/getopt.ts";
 import type { Printer } from "./output/printer.ts";
 import type { Terminal } from "./output/terminal.ts";
@@ -6,6 +7,9 @@ import type { ProgramName } from "./program.ts";
 
 export interface CommandContext {
   readonly program: ProgramName;
+  /** How the command was called: `qcow2 io`, or `qemu-io`. */
+  readonly invocation: string;
+  readonly stdin: Readable;
   readonly out: Printer;
   /** What `out` leads to, if that is a terminal and output may be made for it; undefined for the plain text. */
   readonly terminal: Terminal | undefined;

@@ -47,6 +47,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Show what an image is: format, sizes, snapshots, backing files",
     load: async () => (await import("./commands/info.ts")).infoCommand,
   },
+  io: {
+    summary: "Read, write and inspect an image by single commands, as qemu-io does",
+    load: async () => (await import("./commands/io.ts")).ioCommand,
+  },
   ls: {
     summary: "Show the images of a folder as trees of backing files, with their health",
     load: async () => (await import("./commands/ls.ts")).lsCommand,

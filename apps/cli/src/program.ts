@@ -1,10 +1,10 @@
 /** Under which name the command was called; it is in front of every message. */
 import path from "node:path";
 
-export type ProgramName = "qcow2" | "qemu-img";
+export type ProgramName = "qcow2" | "qemu-img" | "qemu-io";
 
-/** `qemu-img` if called through a link (or a copy) of that name, else `qcow2`. */
+/** `qemu-img` or `qemu-io` if called through a link (or a copy) of that name, else `qcow2`. */
 export function programName(scriptPath: string | undefined): ProgramName {
   const name = path.basename(scriptPath ?? "").replace(/\.(exe|m?js)$/i, "");
-  return name === "qemu-img" ? "qemu-img" : "qcow2";
+  return name === "qemu-img" || name === "qemu-io" ? name : "qcow2";
 }

@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import type { Command, CommandContext } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { CommandError, UsageError } from "./errors/command-errors.ts";
@@ -7,11 +6,14 @@ import { describeError, oneLine } from "./errors/describe-error.ts";
 import { getopt } from "./options/getopt.ts";
 import { Printer } from "./output/printer.ts";
 import { terminalOf } from "./output/terminal.ts";
+import { versionText } from "./output/version-text.ts";
 import { type ProgramName, programName } from "./program.ts";
 
 export interface Streams {
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Only for commands that are told what to do while they run. Default: the process's own. */
+  readonly stdin?: Readable;
 }
 
 /** Runs one command line and returns the exit code. `argv` is as in `process.argv`. */
@@ -25,16 +27,20 @@ export async function run(argv: readonly string[], streams: Streams = process): 
   const report = (message: string): void => {
     stderr.write(`${oneLine(message)}\n`);
   };
-  let helpHint = `${program} --help`;
+  // Called by the name of QEMU's own program for it, a command needs no name.
+  const words = program === "qemu-io" ? ["io", ...argv.slice(2)] : argv.slice(2);
+  let invocation: string = program;
   try {
-    const [name, ...rest] = argv.slice(2);
+    const [name, ...rest] = words;
     const entry = name === undefined ? undefined : COMMANDS[name];
     if (name === undefined || entry === undefined) {
       return await runWithoutCommand(program, name, out);
     }
-    helpHint = `${program} ${name} --help`;
+    if (program !== "qemu-io") invocation = `${program} ${name}`;
+    const stdin = streams.stdin ?? process.stdin;
     const terminal = terminalOf(stdout, program);
-    return await runCommand(name, await entry.load(), rest, { program, out, terminal, warn, report });
+    const context = { program, invocation, stdin, out, terminal, warn, report };
+    return await runCommand(await entry.load(), rest, context);
   } catch (error) {
     await out.flush();
     const message = describeError(error);
@@ -43,7 +49,7 @@ export async function run(argv: readonly string[], streams: Streams = process): 
       return 1;
     }
     stderr.write(`${program}: ${message}\n`);
-    if (error instanceof UsageError) stderr.write(`Try '${helpHint}' for more information.\n`);
+    if (error instanceof UsageError) stderr.write(`Try '${invocation} --help' for more information.\n`);
     return error instanceof CommandError ? error.exitCode : 1;
   } finally {
     await out.flush();
@@ -51,7 +57,6 @@ export async function run(argv: readonly string[], streams: Streams = process): 
 }
 
 async function runCommand(
-  name: string,
   command: Command,
   argv: readonly string[],
   context: CommandContext,
@@ -59,7 +64,7 @@ async function runCommand(
   const scanned = getopt(argv, command.options, { lastIsOperand: command.lastIsOperand ?? false });
   if (scanned.kind === "arguments") return await command.run(scanned.parsed, context);
   const { commandHelp } = await import("./output/help-text.ts");
-  await context.out.print(commandHelp(context.program, name, command));
+  await context.out.print(commandHelp(context.invocation, command));
   return 0;
 }
 
@@ -85,16 +90,4 @@ async function runWithoutCommand(
 
 function isAbbreviation(argument: string, option: string): boolean {
   return argument.length > 2 && option.startsWith(argument);
-}
-
-/** The QEMU release whose options and output this command follows; what scripts that parse the version look for. */
-const FOLLOWED_QEMU_VERSION = "10.0.0";
-
-async function versionText(program: ProgramName): Promise<string> {
-  const manifest: { version: string } = JSON.parse(
-    await readFile(new URL("../package.json", import.meta.url), "utf8"),
-  );
-  if (program === "qemu-img")
-    return `qemu-img version ${FOLLOWED_QEMU_VERSION} (qcow2 ${manifest.version})\n`;
-  return `qcow2 version ${manifest.version} (compatible with qemu-img ${FOLLOWED_QEMU_VERSION})\n`;
 }

@@ -5,7 +5,7 @@ import { FileStorage } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import { type ImageName, plainPath } from "../options/image-name.ts";
-import type { BackingReport, ImageReport } from "../output/image-report.ts";
+import type { BackingReport, ImageReport, SpecificData } from "../output/image-report.ts";
 import { openImage } from "./open-image.ts";
 import { combineNames } from "./path-names.ts";
 
@@ -51,7 +51,7 @@ function qcow2Part(name: ImageName, info: Qcow2Info): Partial<ImageReport> {
     clusterSize: info.clusterSize,
     dirty: info.dirty,
     snapshots: info.snapshots,
-    specific: { type: "qcow2", data: info.version === 2 ? version2Data(info) : version3Data(info) },
+    specific: { type: "qcow2", data: qcow2Data(info) },
     ...(backingFile === undefined
       ? {}
       : {
@@ -69,7 +69,10 @@ function rawPart(_disk: Disk): Partial<ImageReport> {
   return { dirty: false };
 }
 
-type SpecificData = NonNullable<ImageReport["specific"]>["data"];
+/** What only qcow2 images have. */
+export function qcow2Data(info: Qcow2Info): SpecificData {
+  return info.version === 2 ? version2Data(info) : version3Data(info);
+}
 
 function version2Data(info: Qcow2Info): SpecificData {
   return {

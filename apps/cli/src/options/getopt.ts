@@ -41,16 +41,22 @@ export type ScanResult<Table extends OptionTable> =
   | { readonly kind: "arguments"; readonly parsed: ParsedArguments<Table> }
   | { readonly kind: "help" };
 
+export interface ScanOptions {
+  /** A last word that begins with a dash and a digit is no option. */
+  readonly lastIsOperand?: boolean;
+  /** As `getopt` without `_long`: no long names, and no help but what the table has. */
+  readonly shortOnly?: boolean;
+}
+
 /**
- * With `lastIsOperand`, a last word that begins with a dash and a digit is no option.
  * @throws UsageError for an unknown or ambiguous option, and for a missing or superfluous value.
  */
 export function getopt<Table extends OptionTable>(
   argv: readonly string[],
   table: Table,
-  { lastIsOperand = false }: { readonly lastIsOperand?: boolean } = {},
+  { lastIsOperand = false, shortOnly = false }: ScanOptions = {},
 ): ScanResult<Table> {
-  const scan = new Scan(table);
+  const scan = new Scan(table, shortOnly);
   const last = argv[argv.length - 1];
   if (lastIsOperand && last !== undefined && /^-[\d.]/.test(last)) {
     const scanned = getopt(argv.slice(0, -1), table);
@@ -64,7 +70,7 @@ export function getopt<Table extends OptionTable>(
       break;
     }
     const takeNext = (): string | undefined => argv[++index];
-    if (argument.startsWith("--")) scan.long(argument, takeNext);
+    if (argument.startsWith("--") && !shortOnly) scan.long(argument, takeNext);
     else if (argument.startsWith("-") && argument.length > 1) scan.group(argument, takeNext);
     else scan.operands.push(argument);
     if (scan.helpWanted) return { kind: "help" };
@@ -79,8 +85,8 @@ class Scan<Table extends OptionTable> {
   readonly #order: { readonly name: keyof Table; readonly value: string }[] = [];
   readonly #entries: readonly (readonly [string | undefined, OptionSpec])[];
 
-  constructor(table: Table) {
-    this.#entries = [[undefined, HELP_OPTION], ...Object.entries(table)];
+  constructor(table: Table, shortOnly: boolean) {
+    this.#entries = [...(shortOnly ? [] : [[undefined, HELP_OPTION] as const]), ...Object.entries(table)];
   }
 
   long(argument: string, takeNext: () => string | undefined): void {

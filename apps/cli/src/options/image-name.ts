@@ -17,6 +17,10 @@ export interface ImageName {
   readonly format: string | undefined;
   /** Take no locks and respect none. */
   readonly forceShare: boolean;
+  /** What `read-only` among its options says. */
+  readonly readOnly?: boolean | undefined;
+  /** What `discard` among its options says. */
+  readonly discard?: string | undefined;
 }
 
 export interface ImageNameOptions {
@@ -33,9 +37,11 @@ export function parseImageName(given: string, options: ImageNameOptions = {}): I
   const { format, imageOpts = false, forceShare = false } = options;
   if (imageOpts) {
     if (format !== undefined) throw new CommandError("--image-opts and --format are mutually exclusive");
-    return nodeName(given, parseOptionList(given), undefined, forceShare);
+    return parseNodeName({ given, values: parseOptionList(given), forceShare });
   }
-  if (given.startsWith("json:")) return nodeName(given, parseJsonName(given), format, forceShare);
+  if (given.startsWith("json:")) {
+    return parseNodeName({ given, values: parseJsonName(given), format, forceShare });
+  }
   return { given, path: plainPath(given), format, forceShare };
 }
 
@@ -60,7 +66,8 @@ function protocolOf(name: string): string | undefined {
 
 /** Options of QEMU's nodes that change neither what is read nor what is written, only speed and bookkeeping. */
 const WITHOUT_EFFECT: readonly RegExp[] = [
-  /^(file\.)?(node-name|discard|detect-zeroes|read-only|auto-read-only)$/,
+  /^(file\.)?(node-name|detect-zeroes|auto-read-only)$/,
+  /^file\.(discard|read-only)$/,
   /^(file\.)?cache\.(direct|no-flush)$/,
   /^file\.(aio|drop-cache|x-check-cache-dropped|pr-manager)$/,
   /^(cache-size|l2-cache-size|l2-cache-entry-size|refcount-cache-size|cache-clean-interval|lazy-refcounts)$/,
@@ -70,12 +77,19 @@ const WITHOUT_EFFECT: readonly RegExp[] = [
 const FORMATS_WITH_FILE: readonly string[] = ["qcow2", "raw"];
 const FILE_DRIVERS: readonly string[] = ["file", "host_device"];
 
-function nodeName(
-  given: string,
-  values: readonly NamedValue[],
-  format: string | undefined,
-  forceShare: boolean,
-): ImageName {
+export interface NodeName {
+  /** What messages call the image. */
+  readonly given: string;
+  readonly values: readonly NamedValue[];
+  /** The file, if the options need not name it. */
+  readonly path?: string | undefined;
+  /** If the options do not say. */
+  readonly format?: string | undefined;
+  readonly forceShare: boolean;
+}
+
+/** An image that is told by the options of QEMU's nodes. @throws CommandError as {@link parseImageName} */
+export function parseNodeName({ given, values, path, format, forceShare }: NodeName): ImageName {
   const refuse = (why: string): CommandError => new CommandError(`Could not open '${given}': ${why}`);
   const node = new Map(values.map(({ name, value }) => [name, value]));
   const take = (name: string): string | undefined => {
@@ -89,18 +103,34 @@ function nodeName(
   }
   const fileDriver = take("file.driver") ?? "file";
   if (!FILE_DRIVERS.includes(fileDriver)) throw refuse(`Driver '${fileDriver}' is not supported for 'file'`);
-  const filename = take("file.filename");
+  if (path !== undefined && node.has("file.filename")) {
+    throw refuse("A file name and 'file.filename' cannot be given together");
+  }
+  const filename = path ?? take("file.filename");
   if (filename === undefined) throw refuse("A 'file.filename' is required");
   const sharing = [take("force-share"), take("file.force-share")];
   if (forceShare && sharing.some((value) => value !== undefined && !isOn(value))) {
     throw new CommandError("--force-share/-U conflicts with image options");
   }
+  const readOnly = take("read-only");
+  const discard = take("discard");
   const unlocked = take("file.locking") === "off";
   for (const name of node.keys()) {
-    if (!WITHOUT_EFFECT.some((pattern) => pattern.test(name)))
-      throw refuse(`The option '${name}' is not supported`);
+    if (!isOptionWithoutEffect(name)) throw refuse(`The option '${name}' is not supported`);
   }
-  return { given, path: filename, format: driver, forceShare: forceShare || unlocked || sharing.some(isOn) };
+  return {
+    given,
+    path: filename,
+    format: driver,
+    forceShare: forceShare || unlocked || sharing.some(isOn),
+    readOnly: readOnly === undefined ? undefined : isOn(readOnly),
+    discard,
+  };
+}
+
+/** True for what may be given and changes nothing here. */
+export function isOptionWithoutEffect(name: string): boolean {
+  return WITHOUT_EFFECT.some((pattern) => pattern.test(name));
 }
 
 function isOn(value: string | undefined): boolean {

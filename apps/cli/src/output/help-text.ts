@@ -30,12 +30,10 @@ export function programHelp(program: ProgramName): string {
   ].join("\n")}\n`;
 }
 
-/** `qcow2 COMMAND --help`. */
-export function commandHelp(program: ProgramName, name: string, command: Command): string {
+/** `qcow2 COMMAND --help`; `invocation` is how the command is called. */
+export function commandHelp(invocation: string, command: Command): string {
   const { help } = command;
-  const usage = help.usage.map(
-    (line, index) => `${index === 0 ? "Usage:" : "      "} ${program} ${name} ${line}`,
-  );
+  const usage = help.usage.map((line, index) => `${index === 0 ? "Usage:" : "      "} ${invocation} ${line}`);
   const sections = [
     usage.join("\n"),
     help.description,
@@ -43,7 +41,7 @@ export function commandHelp(program: ProgramName, name: string, command: Command
     ...(help.notes === undefined ? [] : [help.notes]),
     section(
       "Examples",
-      help.examples.map((example) => `  ${program} ${name} ${example}`.trimEnd()),
+      help.examples.map((example) => `  ${invocation} ${example}`.trimEnd()),
     ),
     section(
       "Exit codes",

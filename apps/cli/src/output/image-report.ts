@@ -4,6 +4,8 @@ import { humanSize } from "./human-size.ts";
 import { isList, type JsonValue, orderedMembers } from "./qemu-json.ts";
 import { snapshotTable } from "./snapshot-table.ts";
 
+export type SpecificData = Readonly<Record<string, JsonValue | undefined>>;
+
 export interface ImageReport {
   readonly filename: string;
   readonly format: string;
@@ -19,7 +21,7 @@ export interface ImageReport {
   /** What only this format has. */
   readonly specific?: {
     readonly type: string;
-    readonly data: Readonly<Record<string, JsonValue | undefined>>;
+    readonly data: SpecificData;
   };
   readonly children: readonly { readonly name: string; readonly report: ImageReport }[];
 }
@@ -76,10 +78,13 @@ function nodeLines(report: ImageReport, isStorage: boolean): string[] {
   if (report.dirty === true) lines.push("cleanly shut down: no");
   if (backing !== undefined) lines.push(...backingLines(backing));
   if (snapshots.length > 0) lines.push("Snapshot list:", ...snapshotTable(snapshots));
-  if (specific !== undefined && orderedMembers(specific.data).length > 0) {
-    lines.push("Format specific information:", ...valueLines(specific.data, 1));
-  }
+  if (specific !== undefined) lines.push(...specificLines(specific.data));
   return lines;
+}
+
+/** The lines about what only the image's format has; none if there is nothing. */
+export function specificLines(data: SpecificData): string[] {
+  return orderedMembers(data).length === 0 ? [] : ["Format specific information:", ...valueLines(data, 1)];
 }
 
 function backingLines({ filename, fullFilename, format }: BackingReport): string[] {

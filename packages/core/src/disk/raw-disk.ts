@@ -106,7 +106,7 @@ export class RawDisk implements WritableDisk {
   }
 
   /**
-   * Makes the storage longer or shorter; "metadata" is no preallocation that a raw image has.
+   * Makes the storage longer or shorter, to the byte; the disk has whole sectors. "metadata" is no preallocation that a raw image has.
    * @throws Qcow2Error "invalid-option", "read-only", "io"
    */
   async resize({ size, shrink = false, preallocation = "off", signal }: DiskResizeOptions): Promise<void> {
@@ -133,7 +133,7 @@ export class RawDisk implements WritableDisk {
       if (size > oldSize) await this.storage.truncate(oldSize).catch(() => undefined);
       throw error;
     }
-    this.#size = size;
+    this.#size = Math.ceil(size / SECTOR_SIZE) * SECTOR_SIZE;
   }
 
   readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {

@@ -1,0 +1,190 @@
+/** The open image with the rules that QEMU's block layer has around a disk, as far as a user of qemu-io meets them. */
+import { type Extent, type Preallocation, probeFormat, Qcow2Image, type RawDisk } from "@qcow2/core";
+import { copyOnRead } from "./copy-on-read.ts";
+import { isWritethrough } from "./open-flags.ts";
+import type { IoImageRequest } from "./open-io-image.ts";
+import { RequestError } from "./refusal.ts";
+
+/** Writes to the first sector of an image that was only guessed to be raw are looked at. */
+const PROBED_BYTES = 512;
+
+export interface IoImageOptions {
+  /** What it was opened for. */
+  readonly request: IoImageRequest;
+  /** Discarding does something, and zeroes may give up space. */
+  readonly discards: boolean;
+  /** The format was not told, and the content says raw. */
+  readonly isProbedRaw: boolean;
+}
+
+export class IoImage {
+  readonly disk: Qcow2Image | RawDisk;
+  readonly #options: IoImageOptions;
+  /** Every write is durable when it ends. */
+  readonly #writethrough: boolean;
+
+  constructor(disk: Qcow2Image | RawDisk, options: IoImageOptions) {
+    this.disk = disk;
+    this.#options = options;
+    this.#writethrough = isWritethrough(options.request.flags.cache);
+  }
+
+  get request(): IoImageRequest {
+    return this.#options.request;
+  }
+
+  /** The same open image, with flags that need no other file. */
+  reopened(request: IoImageRequest): IoImage {
+    return new IoImage(this.disk, { ...this.#options, request });
+  }
+
+  get size(): number {
+    return this.disk.size;
+  }
+
+  get readOnly(): boolean {
+    return this.disk.readOnly;
+  }
+
+  /** @throws RequestError if the range does not lie within the disk */
+  assertRange(offset: number, length: number): void {
+    if (length <= this.size - offset) return;
+    throw new RequestError("EIO", `The disk has only ${this.size} bytes`);
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    this.assertRange(offset, length);
+    const into = new Uint8Array(length);
+    if (this.request.flags.copiesOnRead && this.disk instanceof Qcow2Image) {
+      await copyOnRead(this.disk, offset, length);
+    }
+    await this.disk.read({ offset, into });
+    return into;
+  }
+
+  /** `durable` asks for this write what `writethrough` does for all. */
+  async write(offset: number, from: Uint8Array, durable = false): Promise<void> {
+    this.assertRange(offset, from.length);
+    if (this.#options.isProbedRaw) await this.#assertStaysRaw(offset, from);
+    await this.disk.write({ offset, from });
+    await this.#flushIfWanted(durable);
+  }
+
+  async writeZeroes(request: {
+    readonly offset: number;
+    readonly length: number;
+    readonly unmap: boolean;
+    /** Fail where zeroes would have to be written as data. */
+    readonly noFallback?: boolean;
+    readonly durable?: boolean;
+  }): Promise<void> {
+    const { offset, length, unmap, noFallback = false, durable = false } = request;
+    this.assertRange(offset, length);
+    if (noFallback) await this.#assertZeroesNeedNoData(offset, length);
+    await this.disk.writeZeroes({ offset, length, unmap: unmap && this.#options.discards });
+    await this.#flushIfWanted(durable);
+  }
+
+  /** Whole clusters, the last one as long as it is. As in QEMU, none of them may have data in the image already. */
+  async writeCompressed(offset: number, from: Uint8Array): Promise<void> {
+    const { disk } = this;
+    this.assertRange(offset, from.length);
+    if (!(disk instanceof Qcow2Image)) {
+      throw new RequestError("ENOTSUP", "Raw images have no compressed clusters");
+    }
+    const { clusterSize, dataFile } = disk.info();
+    if (dataFile !== undefined) {
+      throw new RequestError("ENOTSUP", "An external data file has no compressed clusters");
+    }
+    const end = offset + from.length;
+    if (offset % clusterSize !== 0 || (end % clusterSize !== 0 && end !== disk.size)) {
+      throw new RequestError("EINVAL", `Compressed writes take whole clusters of ${clusterSize} bytes`);
+    }
+    await this.#assertNoData(offset, from.length);
+    for (let at = 0; at < from.length; at += clusterSize) {
+      await disk.writeCompressed({ offset: offset + at, from: from.subarray(at, at + clusterSize) });
+    }
+    await this.#flushIfWanted(false);
+  }
+
+  async discard(offset: number, length: number): Promise<void> {
+    this.assertRange(offset, length);
+    if (this.#options.discards) await this.disk.discard({ offset, length });
+  }
+
+  async flush(): Promise<void> {
+    if (!this.readOnly) await this.disk.flush();
+  }
+
+  async truncate(size: number, preallocation: Preallocation): Promise<void> {
+    await this.disk.resize({ size, shrink: true, preallocation });
+  }
+
+  /** Which parts of the range the image itself defines, whatever its backing files hold; neighbours may be alike. */
+  async *allocation(
+    offset: number,
+    length: number,
+  ): AsyncGenerator<{ readonly length: number; readonly isAllocated: boolean }> {
+    if (length === 0) return;
+    for await (const extent of this.disk.map({ offset, length })) {
+      yield { length: extent.length, isAllocated: extent.present && extent.depth === 0 };
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.disk.close();
+  }
+
+  async #flushIfWanted(durable: boolean): Promise<void> {
+    if (durable || this.#writethrough) await this.disk.flush();
+  }
+
+  /** A guest must not be able to turn a raw image into one of a format that names other files of the host. */
+  async #assertStaysRaw(offset: number, from: Uint8Array): Promise<void> {
+    if (offset >= PROBED_BYTES) return;
+    const sector = new Uint8Array(Math.min(PROBED_BYTES, this.size));
+    await this.disk.read({ offset: 0, into: sector });
+    sector.set(from.subarray(0, sector.length - offset), offset);
+    const format = probeFormat(sector);
+    if (format === "raw") return;
+    throw new RequestError(
+      "EPERM",
+      `The image would look as one of the format '${format}' afterwards; if it is raw, say so with -f raw`,
+    );
+  }
+
+  /** Parts of clusters become zero only with a whole cluster that reads as zeroes, and version 2 knows no zero clusters. */
+  async #assertZeroesNeedNoData(offset: number, length: number): Promise<void> {
+    const { disk } = this;
+    if (!(disk instanceof Qcow2Image) || length === 0) return;
+    const { version, clusterSize, extendedL2 } = disk.info();
+    if (version === 2) throw new RequestError("ENOTSUP", "Images of version 2 have no zero clusters");
+    const unit = extendedL2 ? clusterSize / 32 : clusterSize;
+    const end = offset + length;
+    for (const edge of [offset, end]) {
+      if (edge % unit === 0 || edge === disk.size) continue;
+      const start = edge - (edge % unit);
+      if (await this.#hasExtent(start, unit, ({ kind }) => kind === "data")) {
+        throw new RequestError("ENOTSUP", `Only whole clusters of ${unit} bytes can be marked as zero`);
+      }
+    }
+  }
+
+  async #assertNoData(offset: number, length: number): Promise<void> {
+    const isData = ({ depth, hostOffset, compressed }: Extent): boolean =>
+      depth === 0 && hostOffset !== undefined && !compressed;
+    if (await this.#hasExtent(offset, length, isData)) {
+      throw new RequestError(
+        "EIO",
+        "The image already has data there, and compressed writes go to new clusters only",
+      );
+    }
+  }
+
+  async #hasExtent(offset: number, length: number, test: (extent: Extent) => boolean): Promise<boolean> {
+    for await (const extent of this.disk.map({ offset, length: Math.min(length, this.size - offset) })) {
+      if (test(extent)) return true;
+    }
+    return false;
+  }
+}
