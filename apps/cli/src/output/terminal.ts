@@ -9,10 +9,10 @@ export interface Terminal {
 }
 
 /**
- * Undefined if `stream` is no terminal, and for a command that is called as `qemu-img`: then output is what qemu-img
- * prints, whatever the environment says about colours.
+ * Undefined if `stream` is no terminal, and for a command that is called as `qemu-img` or `qemu-io`: then output is what
+ * QEMU's own prints, whatever the environment says about colours.
  */
 export function terminalOf(stream: Writable, program: ProgramName): Terminal | undefined {
-  if (program === "qemu-img" || !(stream instanceof WriteStream)) return undefined;
+  if (program !== "qcow2" || !(stream instanceof WriteStream)) return undefined;
   return { hasColours: stream.hasColors() };
 }
