@@ -1,8 +1,10 @@
 /**
- * The two loops that touch every byte. The portable ones run at about 10 GB/s; a host that has native ones
- * (Node.js: `Buffer.compare`, three to five times faster) passes them in.
+ * The two loops that touch every byte, and the memory they are in. The portable ones run at about 10 GB/s; a host that has
+ * native ones (Node.js: `Buffer.compare`, three to five times faster) passes them in.
  */
 export interface BytePrimitives {
+  /** Memory for data on its way, such as memory that the threads of a codec see, too. Default: ordinary memory. */
+  readonly allocate?: ((bytes: number) => Uint8Array) | undefined;
   /** True if all of `bytes[start, end)` is zero. */
   isZero(bytes: Uint8Array, start: number, end: number): boolean;
   /** True if `first[start, end)` and `second[start, end)` hold the same bytes. */

@@ -48,12 +48,16 @@ export class ChunkWriter {
     return detectZeroes(chunk, offset, { sparseBytes, unitBytes, isZero: primitives.isZero });
   }
 
+  /** Whole clusters, neighbours of one kind joined. */
   #clustersOf(chunk: Uint8Array): readonly Run[] {
     const { sparseBytes, unitBytes, primitives } = this.#checked;
-    const runs: Run[] = [];
+    const runs: { start: number; end: number; isData: boolean }[] = [];
     for (let start = 0; start < chunk.length; start += unitBytes) {
       const end = Math.min(chunk.length, start + unitBytes);
-      runs.push({ start, end, isData: sparseBytes === 0 || !primitives.isZero(chunk, start, end) });
+      const isData = sparseBytes === 0 || !primitives.isZero(chunk, start, end);
+      const last = runs.at(-1);
+      if (last?.isData === isData) last.end = end;
+      else runs.push({ start, end, isData });
     }
     return runs;
   }
@@ -74,24 +78,19 @@ export class ChunkWriter {
   }
 
   /**
-   * Hands all clusters to the target, which compresses them side by side and allocates in the order of the calls;
+   * Hands all runs to the target, which compresses them side by side and allocates in the order of the calls;
    * so the turn can end as soon as the last one was handed over.
    */
-  async #writeCompressed(
-    offset: number,
-    chunk: Uint8Array,
-    clusters: readonly Run[],
-    turn: Turn,
-  ): Promise<void> {
+  async #writeCompressed(offset: number, chunk: Uint8Array, runs: readonly Run[], turn: Turn): Promise<void> {
     const writes: Promise<void>[] = [];
     try {
-      for (const cluster of clusters) {
-        const length = cluster.end - cluster.start;
-        if (cluster.isData && this.#rateLimit !== undefined) await this.#rateLimit.take(length);
+      for (const run of runs) {
+        const length = run.end - run.start;
+        if (run.isData && this.#rateLimit !== undefined) await this.#rateLimit.take(length);
         if (this.#isCancelled()) break;
-        const write = cluster.isData
-          ? this.#writeCluster(offset + cluster.start, chunk.subarray(cluster.start, cluster.end))
-          : this.#zeroRun(offset + cluster.start, length);
+        const write = run.isData
+          ? this.#writeClusters(offset + run.start, chunk.subarray(run.start, run.end))
+          : this.#zeroRun(offset + run.start, length);
         // It is awaited below; until then a failure must not count as one that nobody handles.
         write.catch(() => {});
         writes.push(write);
@@ -103,12 +102,19 @@ export class ChunkWriter {
     await Promise.all(writes);
   }
 
-  async #writeCluster(offset: number, from: Uint8Array): Promise<void> {
+  async #writeClusters(offset: number, from: Uint8Array): Promise<void> {
     const { target, unitBytes } = this.#checked;
     if (target.writeCompressed === undefined) throw new Error("checked before: the target can compress");
     // Where the source ends before the target, its last cluster may be one of which only a part is ours.
-    const isWhole = from.length === unitBytes || offset + from.length === target.size;
-    await (isWhole ? target.writeCompressed({ offset, from }) : target.write({ offset, from }));
+    const ofWhole =
+      offset + from.length === target.size ? from.length : from.length - (from.length % unitBytes);
+    const writes: Promise<void>[] = [];
+    if (ofWhole > 0) writes.push(target.writeCompressed({ offset, from: from.subarray(0, ofWhole) }));
+    if (ofWhole < from.length) {
+      writes.push(target.write({ offset: offset + ofWhole, from: from.subarray(ofWhole) }));
+    }
+    await Promise.allSettled(writes);
+    await Promise.all(writes);
     this.#bytesWritten += from.length;
   }
 

@@ -76,7 +76,7 @@ class Comparison {
     this.#primitives = options.primitives ?? portablePrimitives;
     this.#tasks = new TaskGroup(options.parallel ?? DEFAULT_PARALLEL);
     this.#chunkBytes = Math.ceil((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) / SECTOR_SIZE) * SECTOR_SIZE;
-    this.#buffers = new BufferPool(this.#chunkBytes);
+    this.#buffers = new BufferPool(this.#chunkBytes, this.#primitives);
   }
 
   cancel(reason: unknown): void {

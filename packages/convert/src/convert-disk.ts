@@ -61,7 +61,7 @@ class DiskCopy {
     this.#options = options;
     this.#tasks = new TaskGroup(checked.parallel);
     this.#order = checked.outOfOrder ? noOrder : new Queue();
-    this.#buffers = new BufferPool(Math.min(checked.chunkBytes, checked.source.size));
+    this.#buffers = new BufferPool(Math.min(checked.chunkBytes, checked.source.size), checked.primitives);
     const rateLimit = rateLimitBytesPerSecond ? new RateLimit(rateLimitBytesPerSecond, signal) : undefined;
     this.#writer = new ChunkWriter(checked, rateLimit, () => this.#tasks.failed);
   }

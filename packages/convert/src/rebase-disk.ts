@@ -100,7 +100,7 @@ class Rebase {
     this.#chunkBytes = Math.ceil((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) / clusterSize) * clusterSize;
     this.#marksZeroes = overlay instanceof Qcow2Image && overlay.info().version >= 3;
     this.#tasks = new TaskGroup(parallel);
-    this.#buffers = new BufferPool(Math.min(this.#chunkBytes, overlay.size));
+    this.#buffers = new BufferPool(Math.min(this.#chunkBytes, overlay.size), this.#primitives);
   }
 
   cancel(reason: unknown): void {
@@ -204,19 +204,21 @@ class Rebase {
     this.#bytesWritten += from.length;
   }
 
-  /** Cluster by cluster, compressed side by side; parts of a cluster as they are. */
+  /** Whole clusters compressed; parts of a cluster as they are. */
   async #writeCompressed(offset: number, from: Uint8Array): Promise<void> {
     const { overlay } = this.#options;
-    const writes: Promise<void>[] = [];
-    for (let start = 0, end = 0; start < from.length; start = end) {
-      const at = offset + start;
-      end = Math.min(from.length, start + this.#unitBytes - (at % this.#unitBytes));
-      const piece = { offset: at, from: from.subarray(start, end) };
-      const isWhole =
-        at % this.#unitBytes === 0 && (end - start === this.#unitBytes || offset + end === overlay.size);
-      const write = isWhole ? overlay.writeCompressed?.(piece) : overlay.write(piece);
-      writes.push(write ?? Promise.resolve());
-    }
+    const unit = this.#unitBytes;
+    const end = offset + from.length;
+    const wholeStart = Math.min(end, Math.ceil(offset / unit) * unit);
+    const wholeEnd = end === overlay.size ? end : Math.max(wholeStart, Math.floor(end / unit) * unit);
+    const writes: (Promise<void> | undefined)[] = [];
+    const add = (write: "write" | "writeCompressed", start: number, stop: number): void => {
+      if (start === stop) return;
+      writes.push(overlay[write]?.({ offset: start, from: from.subarray(start - offset, stop - offset) }));
+    };
+    add("write", offset, wholeStart);
+    add("writeCompressed", wholeStart, wholeEnd);
+    add("write", wholeEnd, end);
     for (const write of await Promise.allSettled(writes)) if (write.status === "rejected") throw write.reason;
   }
 

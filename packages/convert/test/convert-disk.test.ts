@@ -131,11 +131,16 @@ describe("convertDisk", () => {
       clusterSize: 64 * K,
       chunkBytes: 256 * K,
     });
-    const expected = [...Array(33).keys()].filter((cluster) => cluster !== 2 && cluster !== 16);
-    expect(target.operations.map(({ offset }) => offset / (64 * K))).toEqual(expected);
+    const clusters = target.operations.flatMap(({ offset, length }) =>
+      Array.from({ length: Math.ceil(length / (64 * K)) }, (_, index) => offset / (64 * K) + index),
+    );
+    expect(clusters).toEqual([...Array(33).keys()].filter((cluster) => cluster !== 2 && cluster !== 16));
+    expect(target.operations.map(({ offset }) => offset / (64 * K))).toEqual([
+      0, 3, 4, 8, 12, 17, 20, 24, 28, 32,
+    ]);
     expect(target.operations.every(({ kind }) => kind === "writeCompressed")).toBe(true);
     expect(target.operations.at(-1)?.length).toBe(5 * K);
-    expect(target.mostRunning).toBeGreaterThan(3);
+    expect(target.mostRunning).toBeGreaterThan(1);
     expectBytes(target.bytes, source.bytes);
   });
 
@@ -152,7 +157,8 @@ describe("convertDisk", () => {
     const target = new MemoryDisk({ size: 256 * K });
     const options = { compress: true, clusterSize: 64 * K, sparseBytes: 0 };
     await convertDisk({ source, target, targetIsZero: true, ...options });
-    expect(target.operations).toHaveLength(4);
+    expect(target.operations.every(({ kind }) => kind === "writeCompressed")).toBe(true);
+    expect(target.operations.reduce((bytes, { length }) => bytes + length, 0)).toBe(256 * K);
   });
 
   it("leaves to the target's backing file what only the source's backing file defines", async () => {

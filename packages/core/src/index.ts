@@ -1,4 +1,4 @@
-export type { ClusterCodec, Codecs, CompressionType } from "./codec/codec.ts";
+export type { ClusterCodec, Codecs, CompressionType, StoredCluster } from "./codec/codec.ts";
 export type {
   Disk,
   DiskRange,

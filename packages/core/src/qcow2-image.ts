@@ -270,19 +270,19 @@ export class Qcow2Image implements WritableDisk {
   }
 
   /**
-   * Writes one whole cluster in compressed form, or uncompressed if it does not become smaller. Calls may overlap:
-   * clusters are compressed at the same time and placed in the order of the calls.
+   * Writes whole clusters in compressed form, those that do not become smaller uncompressed. Calls may overlap: clusters
+   * are compressed at the same time and placed in the order of the disk and of the calls.
    * @throws Qcow2Error as {@link write}, and "codec-missing", "unsupported" with an external data file; RangeError if
-   *   the range is not one cluster (shorter at the end of the disk)
+   *   the range is not whole clusters (the last shorter at the end of the disk)
    */
   async writeCompressed(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     const { offset, from } = request;
     assertDiskBytes(offset, from, this.size);
     const { clusterSize } = this.#image.layout.geometry;
-    const wanted = Math.min(clusterSize, this.size - offset);
-    if (offset % clusterSize !== 0 || from.length !== wanted) {
+    const isWhole = from.length % clusterSize === 0 || offset + from.length === this.size;
+    if (offset % clusterSize !== 0 || from.length === 0 || !isWhole) {
       throw new RangeError(
-        `Compressed writes take one whole cluster, not ${from.length} bytes at offset ${offset}`,
+        `Compressed writes take whole clusters, not ${from.length} bytes at offset ${offset}`,
       );
     }
     await this.#change(offset, from.length, () => (this.#compressed as CompressedWriter).write(offset, from));

@@ -5,11 +5,15 @@ import { Buffer } from "node:buffer";
 const ZEROES: Buffer = Buffer.alloc(65536);
 
 export const bufferPrimitives: {
+  /** Memory that worker threads see, so that clusters can be compressed from it and decompressed into it. */
+  allocate(bytes: number): Uint8Array;
   /** True if all of `bytes[start, end)` is zero. */
   isZero(bytes: Uint8Array, start: number, end: number): boolean;
   /** True if `first[start, end)` and `second[start, end)` hold the same bytes. */
   equal(first: Uint8Array, second: Uint8Array, start: number, end: number): boolean;
 } = {
+  allocate: (bytes) => new Uint8Array(new SharedArrayBuffer(bytes)),
+
   isZero(bytes, start, end) {
     for (let at = start; at < end; at += ZEROES.length) {
       const pieceEnd = Math.min(end, at + ZEROES.length);

@@ -1,6 +1,8 @@
 import { Worker } from "node:worker_threads";
+import type { ClusterCodec } from "@qcow2/core";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
+import { bufferPrimitives } from "../src/buffer-primitives.ts";
 import { nodeCodecs } from "../src/codecs/node-codecs.ts";
 import { nativeZstd } from "../src/codecs/node-zlib.ts";
 import { WorkerPool } from "../src/codecs/worker-pool.ts";
@@ -102,7 +104,12 @@ describe("nodeCodecs", () => {
     const run = (code: string) =>
       execa(
         process.execPath,
-        ["--input-type=module", "-e", `import { nodeCodecs } from "@qcow2/node";\n${code}`],
+        [
+          "--input-type=module",
+          "-e",
+          `import { bufferPrimitives } from "../src/buffer-primitives.ts";
+import { nodeCodecs } from "@qcow2/node";\n${code}`,
+        ],
         {
           cwd: import.meta.dirname,
           timeout: 10_000,
@@ -132,17 +139,90 @@ describe("nodeCodecs", () => {
   });
 });
 
+describe.each(types)("many clusters at a time: %s", (type) => {
+  it.each([1, 3])("are what they are one by one, on %d threads", async (threads) => {
+    await using codecs = nodeCodecs({ threads });
+    const codec = codecs[type];
+    const clusters = Buffer.concat([mixed(19 * CLUSTER), incompressible(CLUSTER, 5), mixed(700)]);
+    const stored = await codec.compressAll!(clusters, CLUSTER);
+    expect(stored).toHaveLength(21);
+    for (const [index, bytes] of stored.entries()) {
+      const cluster = clusters.subarray(index * CLUSTER, (index + 1) * CLUSTER);
+      expect(Buffer.from(await codec.compress!(cluster)).equals(bytes)).toBe(true);
+      expect(Buffer.from(await codec.decompress(bytes, cluster.length)).equals(cluster)).toBe(true);
+    }
+  });
+
+  it.each(["shared", "ordinary"])("are decoded into %s memory, wherever they are stored", async (memory) => {
+    await using codecs = nodeCodecs({ threads: 2 });
+    const codec = codecs[type];
+    const clusters = mixed(30 * CLUSTER);
+    const stored = await codec.compressAll!(clusters, CLUSTER);
+    const output =
+      memory === "shared" ? bufferPrimitives.allocate(clusters.length) : Buffer.alloc(clusters.length);
+    await decodeAll(codec, stored, output);
+    expect(Buffer.from(output).equals(clusters)).toBe(true);
+  });
+
+  it("are refused if one of them is damaged or cannot be read, and the next batch is not", async () => {
+    await using codecs = nodeCodecs({ threads: 2 });
+    const codec = codecs[type];
+    const clusters = mixed(10 * CLUSTER);
+    const stored = await codec.compressAll!(clusters, CLUSTER);
+    const output = Buffer.alloc(clusters.length);
+    const damaged = stored.map((bytes, index) =>
+      index === 7 ? new Uint8Array(bytes.length).fill(0xff) : bytes,
+    );
+    await expect(decodeAll(codec, damaged, output)).rejects.toThrow();
+    const failing = codec.decompressAll!(1000, () => Promise.reject(new Error("unreadable")), []);
+    await expect(failing).rejects.toThrow("unreadable");
+    await decodeAll(codec, stored, output);
+    expect(output.equals(clusters)).toBe(true);
+  });
+});
+
+/** As the engine asks: all stored clusters in one input, with something between them. */
+async function decodeAll(
+  codec: ClusterCodec,
+  stored: readonly Uint8Array[],
+  output: Uint8Array,
+): Promise<void> {
+  const gap = Buffer.alloc(100, 0xff);
+  const input = Buffer.concat(stored.flatMap((bytes) => [bytes, gap]));
+  let start = 0;
+  const clusters = stored.map((bytes, index) => {
+    const cluster = {
+      start,
+      length: bytes.length,
+      into: output.subarray(index * CLUSTER, (index + 1) * CLUSTER),
+    };
+    start += bytes.length + gap.length;
+    return cluster;
+  });
+  await codec.decompressAll!(input.length, async (into) => into.set(input), clusters);
+}
+
 describe("WorkerPool", () => {
   const worker = (onMessage: string) =>
     new Worker(`require("node:worker_threads").parentPort.on("message", (job) => { ${onMessage} })`, {
       eval: true,
     });
+  const task = (
+    length: number,
+    { type = "zlib", level }: { type?: "zlib" | "zstd"; level?: number } = {},
+  ) => ({
+    operation: "compress" as const,
+    type,
+    level,
+    input: new SharedArrayBuffer(length),
+    output: new SharedArrayBuffer(2 * length + 1000),
+    pieces: [{ inputStart: 0, inputLength: length, outputStart: 0, outputLength: 2 * length + 1000 }],
+  });
 
   it("rejects the jobs of a worker that ends, and goes on with a new one", async () => {
     let started = 0;
     const pool = new WorkerPool(1, () => worker(started++ === 0 ? "process.exit(3)" : ECHO));
-    const jobs = Array.from({ length: 4 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
-    const results = await Promise.allSettled(jobs);
+    const results = await Promise.allSettled(Array.from({ length: 4 }, () => pool.run(task(10))));
     expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
     expect(results[0]).toMatchObject({ reason: { message: expect.stringContaining("code 3") } });
     expect(started).toBe(2);
@@ -151,7 +231,7 @@ describe("WorkerPool", () => {
 
   it("rejects the jobs of a worker that throws, with its error", async () => {
     const pool = new WorkerPool(1, () => worker('throw new Error("out of order")'));
-    const jobs = Array.from({ length: 5 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
+    const jobs = Array.from({ length: 5 }, () => pool.run(task(10)));
     const results = await Promise.allSettled(jobs);
     expect(results).toEqual(jobs.map(() => ({ status: "rejected", reason: new Error("out of order") })));
     await pool.close();
@@ -160,17 +240,16 @@ describe("WorkerPool", () => {
   it("rejects a job that fails, and keeps the worker", async () => {
     const pool = new WorkerPool(1);
     if (nativeZstd() === undefined) {
-      await expect(pool.compress("zstd", new Uint8Array(10), undefined)).rejects.toThrow(/zstd/);
+      await expect(pool.run(task(10, { type: "zstd" }))).rejects.toThrow(/zstd/);
     }
-    await expect(pool.compress("zlib", new Uint8Array(10), 77)).rejects.toThrow(/level/);
-    expect((await pool.compress("zlib", new Uint8Array(1000), undefined)).length).toBeLessThan(100);
+    await expect(pool.run(task(10, { level: 77 }))).rejects.toThrow(/level/);
+    expect((await pool.run(task(1000)))[0]).toBeLessThan(100);
     await pool.close();
   });
 
   it("rejects what is under way and what waits when it is closed", async () => {
     const pool = new WorkerPool(1, () => worker(""));
-    const jobs = Array.from({ length: 5 }, () => pool.compress("zlib", new Uint8Array(10), undefined));
-    const results = Promise.allSettled(jobs);
+    const results = Promise.allSettled(Array.from({ length: 5 }, () => pool.run(task(10))));
     await pool.close();
     for (const result of await results) expect(result).toMatchObject({ reason: { code: "closed" } });
   });
@@ -182,12 +261,12 @@ describe("WorkerPool", () => {
       return worker(ECHO);
     });
     expect(started).toBe(0);
-    await pool.compress("zlib", new Uint8Array(10), undefined);
+    await pool.run(task(10));
     expect(started).toBe(1);
-    await Promise.all(Array.from({ length: 20 }, () => pool.compress("zlib", new Uint8Array(10), undefined)));
+    await Promise.all(Array.from({ length: 20 }, () => pool.run(task(10))));
     expect(started).toBe(2);
     await pool.close();
   });
 });
 
-const ECHO = `require("node:worker_threads").parentPort.postMessage({ id: job.id, input: job.input, output: new Uint8Array(1) })`;
+const ECHO = `require("node:worker_threads").parentPort.postMessage({ id: job.id, lengths: [1] })`;

@@ -29,6 +29,7 @@ export {
   type RunCasesOptions,
   runCases,
 } from "./engine/engine-cases.ts";
+export { ENGINE_CODECS } from "./engine/engine-codecs.ts";
 export {
   applyToImage,
   applyToModel,
@@ -39,7 +40,6 @@ export {
 export {
   type BuiltShape,
   copyFiles,
-  ENGINE_CODECS,
   ENGINE_SHAPES,
   type EngineShape,
   type OpenShapeOptions,

@@ -1,4 +1,14 @@
-/** Compresses and decompresses one cluster at a time. */
+/** Where one cluster of a batch is stored, and where it goes. */
+export interface StoredCluster {
+  /** First byte of the compressed cluster in the batch's input. */
+  readonly start: number;
+  /** Bytes that may be read from there; as for {@link ClusterCodec.decompress}. */
+  readonly length: number;
+  /** Is filled with the whole cluster. */
+  readonly into: Uint8Array;
+}
+
+/** Compresses and decompresses clusters. */
 export interface ClusterCodec {
   /**
    * Decodes exactly one cluster of `length` bytes. `input` may be followed by bytes that belong to something
@@ -8,6 +18,21 @@ export interface ClusterCodec {
   decompress(input: Uint8Array, length: number): Uint8Array | Promise<Uint8Array>;
   /** Encodes one cluster. Absent where the runtime can only decode. */
   compress?(input: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /**
+   * Decodes clusters that are stored side by side, on other threads. `fill` reads the `inputLength` bytes that they are in,
+   * into memory of the codec's choosing. Rejects if one of them is damaged, or if `fill` does; nothing writes to the
+   * clusters' memory any more then. Absent where there are no other threads.
+   */
+  decompressAll?(
+    inputLength: number,
+    fill: (input: Uint8Array) => Promise<void>,
+    clusters: readonly StoredCluster[],
+  ): Promise<void>;
+  /**
+   * Encodes clusters, on other threads: `clusters` is cut into pieces of `clusterSize` bytes (the last may be shorter),
+   * and the answer has one for each, in their order. `clusters` must not change before the promise settles.
+   */
+  compressAll?(clusters: Uint8Array, clusterSize: number): Promise<readonly Uint8Array[]>;
 }
 
 /** The format's compression types (specification: header, compression_type), by QEMU's names. */

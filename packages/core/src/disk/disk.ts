@@ -111,8 +111,8 @@ export interface WritableDisk extends Disk {
   }): Promise<void>;
 
   /**
-   * Writes one whole cluster (shorter only at the end of the disk) in compressed form; data that does not shrink
-   * is stored uncompressed. Absent where the format has no compression.
+   * Writes whole clusters (the last one shorter only at the end of the disk) in compressed form; those that do not shrink
+   * are stored uncompressed. Absent where the format has no compression.
    */
   writeCompressed?(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void>;
 

@@ -1,11 +1,12 @@
 /** Reads guest data of one layer and everything below it. */
 import type { ClusterCodec } from "../codec/codec.ts";
 import type { Disk } from "../disk/disk.ts";
-import { Qcow2Error } from "../errors.ts";
+import { isQcow2Error, Qcow2Error } from "../errors.ts";
 import { guestClusterOf } from "../format/geometry.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { runBounded } from "./bounded.ts";
+import { type CompressedRun, storageReads } from "./compressed-runs.ts";
 import { type GuestMapping, type ResolvedExtent, residentDataOffset, resolveRange } from "./resolve.ts";
 
 /** Storage requests of one read that are under way at once. */
@@ -50,10 +51,20 @@ export class GuestReader {
       await this.#readExtent(extents[0] as ResolvedExtent, into);
       return;
     }
-    await runBounded(PARALLEL_REQUESTS, extents, (extent) => {
+    const pieceOf = (extent: ResolvedExtent): Uint8Array => {
       const start = extent.offset - offset;
-      return this.#readExtent(extent, into.subarray(start, start + extent.length));
-    });
+      return into.subarray(start, start + extent.length);
+    };
+    const { decompressAll } = this.#options.codec ?? {};
+    if (decompressAll === undefined) {
+      await runBounded(PARALLEL_REQUESTS, extents, (extent) => this.#readExtent(extent, pieceOf(extent)));
+      return;
+    }
+    await runBounded(PARALLEL_REQUESTS, storageReads(mapping.geometry, extents), (read) =>
+      read.kind === "compressed-run"
+        ? this.#readCompressedRun(read, pieceOf, decompressAll)
+        : this.#readExtent(read.extent, pieceOf(read.extent)),
+    );
   }
 
   /**
@@ -108,6 +119,28 @@ export class GuestReader {
     const cluster = await this.#decompressedCluster(extent, clusterStart);
     const start = extent.offset - clusterStart;
     into.set(cluster.subarray(start, start + into.length));
+  }
+
+  async #readCompressedRun(
+    run: CompressedRun,
+    pieceOf: (extent: ResolvedExtent) => Uint8Array,
+    decompressAll: NonNullable<ClusterCodec["decompressAll"]>,
+  ): Promise<void> {
+    try {
+      await decompressAll(
+        run.end - run.start,
+        (input) => readOrZeroes(this.#options.storage, run.start, input),
+        run.clusters.map((extent) => ({
+          start: (extent.hostOffset as number) - run.start,
+          length: extent.compressedLength as number,
+          into: pieceOf(extent),
+        })),
+      );
+    } catch (error) {
+      if (isQcow2Error(error) && error.code !== "closed") throw error;
+      // One of them is damaged, or the threads are gone: one by one, it shows.
+      for (const extent of run.clusters) await this.#readCompressed(extent, pieceOf(extent));
+    }
   }
 
   #decompressedCluster(extent: ResolvedExtent, clusterStart: number): Promise<Uint8Array> {

@@ -1,5 +1,6 @@
-/** Raw deflate of one cluster (RFC 1951) with node:zlib. */
+/** Raw deflate of clusters (RFC 1951) with node:zlib. */
 import zlib from "node:zlib";
+import { ReusedStream } from "./reused-stream.ts";
 
 /** QEMU writes with this window, and some readers accept no larger one. */
 const WRITE_WINDOW_BITS = 12;
@@ -10,28 +11,78 @@ const DEFAULT_LEVEL = -1;
 /** With a little more room than the output needs, zlib is asked once; without, it is asked again to learn that it is done. */
 const SPARE_BYTES = 64;
 
+const { Z_FINISH, Z_SYNC_FLUSH } = zlib.constants;
+const PROBE: Buffer = Buffer.from("qcow2 qcow2");
+
+/** Compresses `input` into `output`, which has room for it; returns the bytes written. */
+export type DeflateInto = (input: Uint8Array, output: Uint8Array) => number;
+
+/** A compressor for many clusters. `level` is zlib's, 1 (fast) to 9 (small). @throws RangeError for other levels */
+export function createDeflate(level: number | undefined): DeflateInto {
+  const options = writeOptions(level);
+  const stream = ReusedStream.create(
+    () => zlib.createDeflateRaw({ ...options, chunkSize: SPARE_BYTES }),
+    compressesProbe,
+  );
+  return (input, output) => {
+    const result = stream?.run(Z_FINISH, input, output);
+    if (result?.inputLeft === 0 && result.outputLeft > 0) return output.length - result.outputLeft;
+    const compressed = deflateCluster(input, level);
+    output.set(compressed);
+    return compressed.length;
+  };
+}
+
+function compressesProbe(stream: ReusedStream): boolean {
+  const output = new Uint8Array(SPARE_BYTES);
+  const result = stream.run(Z_FINISH, PROBE, output);
+  if (result?.inputLeft !== 0 || result.outputLeft === 0) return false;
+  return zlib.inflateRawSync(output.subarray(0, output.length - result.outputLeft)).equals(PROBE);
+}
+
 /** Compresses one cluster. `level` is zlib's, 1 (fast) to 9 (small). */
 export function deflateCluster(input: Uint8Array, level: number | undefined): Uint8Array {
-  return zlib.deflateRawSync(input, {
+  return zlib.deflateRawSync(input, { ...writeOptions(level), chunkSize: input.length + SPARE_BYTES });
+}
+
+function writeOptions(level: number | undefined): zlib.ZlibOptions {
+  return {
     windowBits: WRITE_WINDOW_BITS,
     memLevel: WRITE_MEMORY_LEVEL,
     level: level ?? DEFAULT_LEVEL,
-    chunkSize: input.length + SPARE_BYTES,
-  });
+  };
 }
 
+let inflating: { readonly stream: ReusedStream | undefined } | undefined;
+
 /**
- * Decompresses one cluster of exactly `length` bytes. As in QEMU, only the output counts: the stream need not have
- * ended (what follows belongs to something else), and a stream that would go on is read no further.
+ * Decompresses one cluster, which fills `output`. As in QEMU, only the output counts: the stream need not have ended
+ * (what follows belongs to something else), and a stream that would go on is read no further.
  * @throws Error if the data is damaged or ends early
  */
+export function inflateInto(input: Uint8Array, output: Uint8Array): void | Promise<void> {
+  inflating ??= { stream: ReusedStream.create(() => zlib.createInflateRaw(), inflatesProbe) };
+  const result = inflating.stream?.run(Z_SYNC_FLUSH, input, output);
+  if (result?.outputLeft === 0) return;
+  const inflated = inflateCluster(input, output.length);
+  if (!(inflated instanceof Promise)) output.set(inflated);
+  else return inflated.then((bytes) => output.set(bytes));
+}
+
+function inflatesProbe(stream: ReusedStream): boolean {
+  const output = Buffer.alloc(PROBE.length);
+  const result = stream.run(Z_SYNC_FLUSH, deflateCluster(PROBE, undefined), output);
+  return result?.outputLeft === 0 && output.equals(PROBE);
+}
+
+/** As {@link inflateInto}, by the documented functions of node:zlib. */
 export function inflateCluster(input: Uint8Array, length: number): Uint8Array | Promise<Uint8Array> {
   let output: Uint8Array;
   try {
     output = zlib.inflateRawSync(input, {
       chunkSize: Math.max(length + SPARE_BYTES, SPARE_BYTES),
       maxOutputLength: length,
-      finishFlush: zlib.constants.Z_SYNC_FLUSH,
+      finishFlush: Z_SYNC_FLUSH,
     });
   } catch (error) {
     if (!mayGoOn(error)) throw error;
@@ -71,7 +122,7 @@ function inflateBeginning(input: Uint8Array, length: number): Promise<Uint8Array
 function beginningOptions(length: number): zlib.ZlibOptions {
   const options: zlib.ZlibOptions & { readonly readableHighWaterMark: number } = {
     chunkSize: Math.max(length, SPARE_BYTES),
-    finishFlush: zlib.constants.Z_SYNC_FLUSH,
+    finishFlush: Z_SYNC_FLUSH,
     readableHighWaterMark: 1,
   };
   return options;

@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import type { ClusterCodec, Codecs, CompressionType } from "@qcow2/core";
-import { compressCluster } from "./compress-cluster.ts";
-import { inflateCluster } from "./deflate.ts";
+import { ClusterBatches } from "./cluster-batches.ts";
+import { compressedBound, compressorFor } from "./compress-cluster.ts";
+import { decompressInto } from "./decompress-cluster.ts";
 import { nativeZstd } from "./node-zlib.ts";
 import { WorkerPool } from "./worker-pool.ts";
-import { decompressZstdCluster } from "./zstd.ts";
 
 /** zlib's highest level; zstd has more. */
 const MAX_ZLIB_LEVEL = 9;
@@ -13,7 +13,10 @@ const MAX_LEVEL = 22;
 const MAX_THREADS = 256;
 
 export interface NodeCodecsOptions {
-  /** Worker threads that compress; default: as many as the machine runs at once. 0 compresses on the calling thread. */
+  /**
+   * Worker threads that compress and decompress; default: as many as the machine runs at once. 0 does everything on the
+   * calling thread.
+   */
   readonly threads?: number | undefined;
   /** Compression level, 1 (fast) to 22 (small); deflate has 9. Default: each library's own (6 and 3). */
   readonly level?: number | undefined;
@@ -23,13 +26,17 @@ export interface NodeCodecs extends Codecs, AsyncDisposable {
   readonly zlib: ClusterCodec;
   /** Without `compress` on a Node.js that has no Zstandard (before 22.15, and 23.0 to 23.7). */
   readonly zstd: ClusterCodec;
-  /** Ends the worker threads; compressing is then an error ("closed"), decompressing still works. Safe to call twice. */
+  /**
+   * Ends the worker threads; compressing, and decompressing many clusters at a time, is then an error ("closed"), and
+   * decompressing one still works. Safe to call twice.
+   */
   close(): Promise<void>;
 }
 
 /**
- * The codecs that Node.js itself has. Decompressing is synchronous. Compressing happens on worker threads, which
- * start with the first cluster and never keep an idle process alive.
+ * The codecs that Node.js itself has. A single cluster is decompressed on the calling thread; compressing, and
+ * decompressing many clusters at a time, happens on worker threads, which start when there is work for them and never
+ * keep an idle process alive.
  * @throws RangeError for options out of range
  */
 export function nodeCodecs(options: NodeCodecsOptions = {}): NodeCodecs {
@@ -38,21 +45,51 @@ export function nodeCodecs(options: NodeCodecsOptions = {}): NodeCodecs {
   assertWithin("threads", threads, 0, MAX_THREADS);
   if (level !== undefined) assertWithin("level", level, 1, MAX_LEVEL);
   const pool = new WorkerPool(Math.max(threads, 1));
-  const native = nativeZstd();
-  const compressor = (type: CompressionType, levelOfType: number | undefined) =>
-    threads === 0
-      ? (input: Uint8Array) => compressCluster(type, input, levelOfType)
-      : (input: Uint8Array) => pool.compress(type, input, levelOfType);
+  const batches = threads === 0 ? undefined : new ClusterBatches(pool, threads);
+  const close = async (): Promise<void> => {
+    await pool.close();
+    batches?.clear();
+  };
   const zlibLevel = level === undefined ? undefined : Math.min(level, MAX_ZLIB_LEVEL);
   return {
-    zlib: { decompress: inflateCluster, compress: compressor("zlib", zlibLevel) },
+    zlib: { ...decoder("zlib", batches), ...encoder("zlib", zlibLevel, batches) },
     zstd: {
-      decompress: (input, length) => decompressZstdCluster(native, input, length),
-      ...(native === undefined ? {} : { compress: compressor("zstd", level) }),
+      ...decoder("zstd", batches),
+      ...(nativeZstd() === undefined ? {} : encoder("zstd", level, batches)),
     },
-    close: () => pool.close(),
-    [Symbol.asyncDispose]: () => pool.close(),
+    close,
+    [Symbol.asyncDispose]: close,
   };
+}
+
+function decoder(type: CompressionType, batches: ClusterBatches | undefined): ClusterCodec {
+  return {
+    decompress: (input, length) => {
+      const output = new Uint8Array(length);
+      return decompressInto(type, input, output)?.then(() => output) ?? output;
+    },
+    ...(batches && {
+      decompressAll: (inputLength, fill, clusters) => batches.decompress(type, inputLength, fill, clusters),
+    }),
+  };
+}
+
+function encoder(
+  type: CompressionType,
+  level: number | undefined,
+  batches: ClusterBatches | undefined,
+): Required<Pick<ClusterCodec, "compress">> & Pick<ClusterCodec, "compressAll"> {
+  if (batches === undefined) return { compress: (input) => compressHere(type, level, input) };
+  return {
+    compress: async (input) =>
+      (await batches.compress({ type, level }, input, input.length))[0] as Uint8Array,
+    compressAll: (clusters, clusterSize) => batches.compress({ type, level }, clusters, clusterSize),
+  };
+}
+
+function compressHere(type: CompressionType, level: number | undefined, input: Uint8Array): Uint8Array {
+  const output = new Uint8Array(compressedBound(input.length));
+  return output.slice(0, compressorFor(type, level)(input, output));
 }
 
 function assertWithin(what: string, value: number, minimum: number, maximum: number): void {

@@ -1,18 +1,13 @@
 import { Worker } from "node:worker_threads";
-import { type CompressionType, Qcow2Error } from "@qcow2/core";
-import type { CompressAnswer, CompressJob } from "./compress-job.ts";
+import { Qcow2Error } from "@qcow2/core";
+import type { CodecAnswer, CodecJob, CodecTask } from "./codec-job.ts";
 
 /** Jobs given to one worker at a time: one to work on, and one so that it need not wait for the next. */
 const JOBS_PER_WORKER = 2;
-/** Input buffers kept for reuse, by worker. */
-const SPARE_BUFFERS_PER_WORKER = JOBS_PER_WORKER;
 
 interface Task {
-  readonly type: CompressionType;
-  readonly level: number | undefined;
-  readonly input: ArrayBuffer;
-  readonly length: number;
-  readonly resolve: (output: Uint8Array) => void;
+  readonly task: CodecTask;
+  readonly resolve: (lengths: readonly number[]) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -22,34 +17,38 @@ interface Member {
 }
 
 /**
- * Compresses on worker threads. They are started when there is work for them, and keep the process alive only while
- * there is.
+ * Compresses and decompresses on worker threads. They are started when there is work for them, and keep the process
+ * alive only while there is.
  */
 export class WorkerPool {
   readonly #threads: number;
   readonly #startWorker: () => Worker;
   readonly #members = new Set<Member>();
   readonly #waiting: Task[] = [];
-  readonly #spareInputs: ArrayBuffer[] = [];
   #nextId = 0;
   #closed = false;
 
   /** At most `threads` workers; `startWorker` makes one. */
-  constructor(threads: number, startWorker: () => Worker = startCompressWorker) {
+  constructor(threads: number, startWorker: () => Worker = startCodecWorker) {
     this.#threads = threads;
     this.#startWorker = startWorker;
   }
 
+  /** True once the pool was closed: every task is refused then. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /**
-   * Compresses a copy of `input`, which stays the caller's.
-   * @throws Qcow2Error "closed"; Error if compressing fails, or the worker does
+   * Does a task. Its buffers belong to the workers until the promise settles; if it rejects because the pool was
+   * closed, longer.
+   * @returns the bytes that each piece has in the output
+   * @throws Qcow2Error "closed"; Error if a piece cannot be compressed or is damaged, or if the worker fails
    */
-  compress(type: CompressionType, input: Uint8Array, level: number | undefined): Promise<Uint8Array> {
+  run(task: CodecTask): Promise<readonly number[]> {
     if (this.#closed) return Promise.reject(closedError());
-    const buffer = this.#takeBuffer(input.length);
-    new Uint8Array(buffer).set(input);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ type, level, input: buffer, length: input.length, resolve, reject });
+      this.#waiting.push({ task, resolve, reject });
       this.#dispatch();
     });
   }
@@ -57,7 +56,6 @@ export class WorkerPool {
   /** Ends the workers. Jobs that are not done are rejected. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#spareInputs.length = 0;
     for (const task of this.#waiting.splice(0)) task.reject(closedError());
     const members = [...this.#members];
     for (const member of members) this.#discard(member, closedError());
@@ -85,38 +83,31 @@ export class WorkerPool {
 
   #start(member: Member, task: Task): void {
     const id = this.#nextId++;
-    const job: CompressJob = {
-      id,
-      type: task.type,
-      level: task.level,
-      input: task.input,
-      length: task.length,
-    };
+    const job: CodecJob = { id, ...task.task };
     if (member.running.size === 0) member.worker.ref();
     member.running.set(id, task);
-    member.worker.postMessage(job, [task.input]);
+    member.worker.postMessage(job);
   }
 
   #addMember(): Member {
     const member: Member = { worker: this.#startWorker(), running: new Map() };
     this.#members.add(member);
     member.worker.unref();
-    member.worker.on("message", (answer: CompressAnswer) => this.#finish(member, answer));
+    member.worker.on("message", (answer: CodecAnswer) => this.#finish(member, answer));
     member.worker.on("error", (error) => this.#fail(member, toError(error)));
     member.worker.on("exit", (code) => {
-      this.#fail(member, new Error(`a compression worker ended unexpectedly with code ${code}`));
+      this.#fail(member, new Error(`a codec worker ended unexpectedly with code ${code}`));
     });
     return member;
   }
 
-  #finish(member: Member, answer: CompressAnswer): void {
+  #finish(member: Member, answer: CodecAnswer): void {
     const task = member.running.get(answer.id);
     if (task === undefined) return;
     member.running.delete(answer.id);
     if (member.running.size === 0) member.worker.unref();
-    this.#keepBuffer(answer.input);
-    if ("output" in answer) task.resolve(answer.output);
-    else task.reject(new Error(`compression failed: ${answer.error}`));
+    if ("lengths" in answer) task.resolve(answer.lengths);
+    else task.reject(new Error(answer.error));
     this.#dispatch();
   }
 
@@ -133,26 +124,12 @@ export class WorkerPool {
     member.running.clear();
     member.worker.unref();
   }
-
-  #takeBuffer(length: number): ArrayBuffer {
-    const index = this.#spareInputs.findIndex((buffer) => buffer.byteLength >= length);
-    return index === -1 ? new ArrayBuffer(length) : this.#spareInputs.splice(index, 1)[0]!;
-  }
-
-  #keepBuffer(buffer: ArrayBuffer): void {
-    if (!this.#closed && this.#spareInputs.length < this.#threads * SPARE_BUFFERS_PER_WORKER) {
-      this.#spareInputs.push(buffer);
-    }
-  }
 }
 
-/**
- * A worker's garbage is one output buffer for each cluster, which V8 does not count as young: only a small young
- * generation is collected often enough to give those buffers back before they are tens of megabytes.
- */
+/** What a worker keeps is in shared memory; its own heap only has to hold its code. */
 const WORKER_YOUNG_GENERATION_MIB = 2;
 
-function startCompressWorker(): Worker {
+function startCodecWorker(): Worker {
   const options = {
     // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
     execArgv: [],
@@ -160,9 +137,9 @@ function startCompressWorker(): Worker {
   };
   // Run from its sources, as its own tests do, this package still needs a worker in JavaScript: the built one.
   if (import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("../../dist/codecs/compress-worker.js", import.meta.url), options);
+    return new Worker(new URL("../../dist/codecs/codec-worker.js", import.meta.url), options);
   }
-  return new Worker(new URL("./compress-worker.js", import.meta.url), options);
+  return new Worker(new URL("./codec-worker.js", import.meta.url), options);
 }
 
 function closedError(): Qcow2Error<"closed"> {

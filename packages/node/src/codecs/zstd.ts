@@ -1,6 +1,7 @@
 /** Zstandard of one cluster (RFC 8878): node:zlib where it has it, else the pure JavaScript decoder fzstd. */
 import { Decompress } from "fzstd";
-import { type NativeZstd, ZSTD_COMPRESSION_LEVEL } from "./node-zlib.ts";
+import { type NativeZstd, ZSTD_COMPRESSION_LEVEL, ZSTD_END } from "./node-zlib.ts";
+import { ReusedStream } from "./reused-stream.ts";
 import { xxHash64Low32 } from "./xxhash64.ts";
 import { parseZstdFrame, type ZstdFrame } from "./zstd-frame.ts";
 
@@ -8,6 +9,71 @@ import { parseZstdFrame, type ZstdFrame } from "./zstd-frame.ts";
 const DEFAULT_LEVEL = 3;
 /** With more room than the output needs, libzstd is asked once. */
 const SPARE_BYTES = 1024;
+
+const PROBE: Uint8Array = new TextEncoder().encode("qcow2 qcow2");
+const PROBE_ROOM = 64;
+
+/** Compresses `input` into `output`, which has room for it; returns the bytes written. */
+export type ZstdInto = (input: Uint8Array, output: Uint8Array) => number;
+
+/** A compressor for many clusters. `level` is zstd's, 1 (fast) to 22 (small). */
+export function createZstd(native: NativeZstd, level: number | undefined): ZstdInto {
+  const stream = ReusedStream.create(
+    () => native.createCompress({ params: { [ZSTD_COMPRESSION_LEVEL]: level ?? DEFAULT_LEVEL } }),
+    (candidate) => {
+      const output = new Uint8Array(PROBE_ROOM);
+      const result = candidate.run(ZSTD_END, PROBE, output);
+      if (result?.inputLeft !== 0 || result.outputLeft === 0) return false;
+      return isProbe(native.decompress(output.subarray(0, PROBE_ROOM - result.outputLeft), {}));
+    },
+  );
+  return (input, output) => {
+    // Given all of its input at once, zstd records the size, so that a reader needs no larger window than the cluster.
+    const result = stream?.run(ZSTD_END, input, output);
+    if (result?.inputLeft === 0 && result.outputLeft > 0) return output.length - result.outputLeft;
+    const compressed = compressZstdCluster(native, input, level);
+    output.set(compressed);
+    return compressed.length;
+  };
+}
+
+let decoding: { readonly stream: ReusedStream | undefined } | undefined;
+
+/** As {@link decompressZstdCluster}, into `output`, which the cluster fills. */
+export function decompressZstdInto(
+  native: NativeZstd | undefined,
+  input: Uint8Array,
+  output: Uint8Array,
+): void {
+  if (native === undefined || !decodeWholeFrame(native, input, output)) {
+    output.set(decompressZstdCluster(native, input, output.length));
+  }
+}
+
+/** The usual case, by a stream that is used again: one frame that states the cluster's size. False for anything else. */
+function decodeWholeFrame(native: NativeZstd, input: Uint8Array, output: Uint8Array): boolean {
+  decoding ??= {
+    stream: ReusedStream.create(
+      () => native.createDecompress({}),
+      (s) => decodesProbe(native, s),
+    ),
+  };
+  if (decoding.stream === undefined) return false;
+  const frame = parseZstdFrame(input, 0);
+  if (frame.kind !== "data" || frame.contentSize !== output.length) return false;
+  const result = decoding.stream.run(ZSTD_END, input.subarray(0, frame.end), output);
+  return result?.inputLeft === 0 && result.outputLeft === 0;
+}
+
+function decodesProbe(native: NativeZstd, stream: ReusedStream): boolean {
+  const output = new Uint8Array(PROBE.length);
+  const result = stream.run(ZSTD_END, compressZstdCluster(native, PROBE, undefined), output);
+  return result?.inputLeft === 0 && result.outputLeft === 0 && isProbe(output);
+}
+
+function isProbe(bytes: Uint8Array): boolean {
+  return bytes.length === PROBE.length && PROBE.every((byte, index) => bytes[index] === byte);
+}
 
 /** Compresses one cluster into one frame. `level` is zstd's, 1 (fast) to 22 (small). */
 export function compressZstdCluster(

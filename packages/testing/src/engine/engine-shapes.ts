@@ -1,7 +1,5 @@
 /** Images in memory, of every shape that the write engine treats in a way of its own. */
-import { deflateRawSync, inflateRawSync } from "node:zlib";
 import {
-  type Codecs,
   type ImageOptions,
   MemoryStorage,
   type OpenOptions,
@@ -12,15 +10,8 @@ import {
 import { content } from "../content.ts";
 import { DiskModel } from "../disk-model.ts";
 import { KeptStorage } from "../kept-storage.ts";
+import { ENGINE_CODECS } from "./engine-codecs.ts";
 import { shareWithSnapshot } from "./share-with-snapshot.ts";
-
-/** deflate by node:zlib; zstd is not in every Node.js that the suites run on. */
-export const ENGINE_CODECS: Codecs = {
-  zlib: {
-    decompress: (input, length) => inflateRawSync(input, { maxOutputLength: length }),
-    compress: (input) => deflateRawSync(input, { windowBits: 12, level: 1 }),
-  },
-};
 
 /** The files of an image, each in memory. */
 export interface ShapeFiles {

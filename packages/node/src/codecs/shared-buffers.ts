@@ -1,0 +1,31 @@
+/** Memory that several threads see, used again and again. */
+export class SharedBuffers {
+  readonly #kept: number;
+  readonly #free: SharedArrayBuffer[] = [];
+
+  /** Keeps at most `kept` buffers that nobody uses. */
+  constructor(kept: number) {
+    this.#kept = kept;
+  }
+
+  /** A buffer of at least so many bytes, with any content. */
+  take(length: number): SharedArrayBuffer {
+    const index = this.#free.findIndex((buffer) => buffer.byteLength >= length);
+    return index === -1
+      ? new SharedArrayBuffer(length)
+      : (this.#free.splice(index, 1)[0] as SharedArrayBuffer);
+  }
+
+  /** Nobody uses the buffer any more. */
+  give(buffer: SharedArrayBuffer): void {
+    this.#free.push(buffer);
+    // The smallest serve the fewest.
+    if (this.#free.length > this.#kept) {
+      this.#free.sort((first, second) => second.byteLength - first.byteLength).pop();
+    }
+  }
+
+  clear(): void {
+    this.#free.length = 0;
+  }
+}
