@@ -104,12 +104,7 @@ describe("nodeCodecs", () => {
     const run = (code: string) =>
       execa(
         process.execPath,
-        [
-          "--input-type=module",
-          "-e",
-          `import { bufferPrimitives } from "../src/buffer-primitives.ts";
-import { nodeCodecs } from "@qcow2/node";\n${code}`,
-        ],
+        ["--input-type=module", "-e", `import { nodeCodecs } from "@qcow2/node";\n${code}`],
         {
           cwd: import.meta.dirname,
           timeout: 10_000,
