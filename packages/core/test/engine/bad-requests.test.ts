@@ -90,11 +90,12 @@ describe("buffers", () => {
     expectUntouched();
   });
 
-  it("of compressed writes are one cluster, at a cluster's start", async () => {
+  it("of compressed writes are whole clusters, at a cluster's start", async () => {
     const image = await openShape(files);
     for (const [offset, length] of [
       [0, CLUSTER - 1],
-      [0, 2 * CLUSTER],
+      [0, CLUSTER + 512],
+      [0, 0],
       [512, CLUSTER],
       [SHAPE.size - (SHAPE.size % CLUSTER), 512],
     ] as const) {
