@@ -15,6 +15,7 @@ import { checkCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText, repairText } from "../output/check-report.ts";
+import type { Terminal } from "../output/terminal.ts";
 import { startProgress } from "../progress.ts";
 import {
   FORCE_SHARE,
@@ -108,7 +109,7 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   if (!quiet && output === "json") {
     await context.out.print(checkJson(outcome, { filename: given, format: CHECKED_FORMAT }));
   } else if (!quiet) {
-    await context.out.print(repairText(outcome) + checkText(result));
+    await context.out.print(repairText(outcome) + (await textOf(result, context.terminal)));
   }
   if (result.checkErrors > 0) {
     context.warn("Check failed");
@@ -116,6 +117,12 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   }
   if (result.corruptions > 0) return CORRUPT;
   return result.leaks > 0 ? LEAKS : 0;
+}
+
+async function textOf(result: CheckResult, terminal: Terminal | undefined): Promise<string> {
+  if (terminal === undefined) return checkText(result);
+  const { checkOnTerminal } = await import("../output/on-terminal.ts");
+  return checkOnTerminal(result, terminal);
 }
 
 const CHECKED_FORMAT = "qcow2";

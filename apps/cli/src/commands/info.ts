@@ -38,7 +38,8 @@ export const infoCommand: Command<typeof OPTIONS> = {
     usage: ["[OPTIONS] FILE"],
     description: `Shows what an image is: its format, virtual size and space on disk, backing file, snapshots, bitmaps.
 Neither guest data nor (without --backing-chain) any other file is read.`,
-    notes: NOTES_ON_NAMES,
+    notes: `${NOTES_ON_NAMES}
+On a terminal the text has colours and more units; for scripts there is --output=json.`,
     examples: ["disk.qcow2", "--output=json --backing-chain overlay.qcow2", "-f raw disk.img"],
     exitCodes: [
       [0, "the image was described"],
@@ -48,14 +49,20 @@ Neither guest data nor (without --backing-chain) any other file is read.`,
   run: runInfo,
 };
 
-async function runInfo(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
+async function runInfo(
+  args: ParsedArguments<typeof OPTIONS>,
+  { out, terminal }: CommandContext,
+): Promise<number> {
   refuseObjects(args);
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
   const wholeChain = args.has("backingChain");
   const reports = await describeChain(parseImageName(given, nameOptions(args)), { wholeChain });
-  if (output === "human") {
-    await out.print(reports.map((report) => reportText(report)).join("\n"));
+  if (output === "human" && terminal !== undefined) {
+    const { reportOnTerminal } = await import("../output/on-terminal.ts");
+    await out.print(reports.map((report) => reportOnTerminal(report, terminal)).join("\n"));
+  } else if (output === "human") {
+    await out.print(reports.map(reportText).join("\n"));
   } else {
     const values = reports.map(reportJson);
     await out.print(`${formatQemuJson(wholeChain ? values : values[0]!)}\n`);

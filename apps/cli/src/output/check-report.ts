@@ -4,7 +4,19 @@ import { formatQemuJson } from "./qemu-json.ts";
 
 /** What `check` prints for people, newline included. */
 export function checkText(result: CheckResult): string {
-  return [findings(result), allocation(result), imageEnd(result)].join("");
+  return checkParts(result)
+    .map(({ text }) => text)
+    .join("");
+}
+
+export interface CheckPart {
+  readonly kind: "good" | "corruptions" | "leaks" | "errors" | "numbers";
+  readonly text: string;
+}
+
+/** The same in parts, each of which says one thing. */
+export function checkParts(result: CheckResult): readonly CheckPart[] {
+  return [...findings(result), { kind: "numbers", text: allocation(result) + imageEnd(result) }];
 }
 
 interface CheckedImage {
@@ -46,21 +58,30 @@ export function checkJson(
   return `${json}\n`;
 }
 
-function findings({ corruptions, leaks, checkErrors }: CheckResult): string {
-  if (corruptions === 0 && leaks === 0 && checkErrors === 0) return "No errors were found on the image.\n";
-  let text = "";
+function findings({ corruptions, leaks, checkErrors }: CheckResult): readonly CheckPart[] {
+  if (corruptions === 0 && leaks === 0 && checkErrors === 0) {
+    return [{ kind: "good", text: "No errors were found on the image.\n" }];
+  }
+  const parts: CheckPart[] = [];
   if (corruptions > 0) {
-    text +=
+    const text =
       `\n${corruptions} errors were found on the image.\n` +
       "Data may be corrupted, or further writes to the image may corrupt it.\n";
+    parts.push({ kind: "corruptions", text });
   }
   if (leaks > 0) {
-    text +=
+    const text =
       `\n${leaks} leaked clusters were found on the image.\n` +
       "This means waste of disk space, but no harm to data.\n";
+    parts.push({ kind: "leaks", text });
   }
-  if (checkErrors > 0) text += `\n${checkErrors} internal errors have occurred during the check.\n`;
-  return text;
+  if (checkErrors > 0) {
+    parts.push({
+      kind: "errors",
+      text: `\n${checkErrors} internal errors have occurred during the check.\n`,
+    });
+  }
+  return parts;
 }
 
 function allocation(result: CheckResult): string {

@@ -53,58 +53,96 @@ export function reportJson(report: ImageReport): JsonValue {
   };
 }
 
-/** Text for people; nodes below the first are indented, and called by what they are: a file, not a disk. */
-export function reportText(report: ImageReport, depth = 0, path = "/"): string {
-  const lines = nodeLines(report, depth > 0 && report.children.length === 0);
-  let text = lines.map((line) => `${"    ".repeat(depth)}${line}\n`).join("");
+/** A line of the text for people. `level` counts indentations, of four spaces each. */
+export type ReportLine =
+  | { readonly level: number; readonly kind: "heading" | "row"; readonly text: string }
+  | {
+      readonly level: number;
+      readonly kind: "value";
+      readonly label: string;
+      readonly value: string;
+      /** Bytes that `value` gives as a plain number, for whoever has a better way to write them. */
+      readonly bytes: number | undefined;
+    };
+
+/** Text for people, as qemu-img prints it. */
+export function reportText(report: ImageReport): string {
+  return Array.from(reportLines(report), (line) => `${plainLine(line)}\n`).join("");
+}
+
+function plainLine(line: ReportLine): string {
+  const indentation = "    ".repeat(line.level);
+  if (line.kind === "value") return `${indentation}${line.label}: ${line.value}`;
+  return `${indentation}${line.text}${line.kind === "heading" ? ":" : ""}`;
+}
+
+/** Nodes below the first are indented, and called by what they are: a file, not a disk. */
+export function* reportLines(report: ImageReport, level = 0, path = "/"): Generator<ReportLine> {
+  yield* nodeLines(report, level, level > 0 && report.children.length === 0);
   for (const { name, report: child } of report.children) {
-    text += `${"    ".repeat(depth)}Child node '${path}${name}':\n`;
-    text += reportText(child, depth + 1, `${path}${name}/`);
+    yield { level, kind: "heading", text: `Child node '${path}${name}'` };
+    yield* reportLines(child, level + 1, `${path}${name}/`);
   }
-  return text;
 }
 
-function nodeLines(report: ImageReport, isStorage: boolean): string[] {
+function* nodeLines(report: ImageReport, level: number, isStorage: boolean): Generator<ReportLine> {
   const { actualSize, backing, clusterSize, snapshots = [], specific } = report;
+  const line = (label: string, value: string, bytes?: number): ReportLine => ({
+    level,
+    kind: "value",
+    label,
+    value,
+    bytes,
+  });
+  yield line(isStorage ? "filename" : "image", report.filename);
+  yield line(isStorage ? "protocol type" : "file format", report.format);
   const size = `${humanSize(report.virtualSize)} (${report.virtualSize} bytes)`;
-  const lines = [
-    `${isStorage ? "filename" : "image"}: ${report.filename}`,
-    `${isStorage ? "protocol type" : "file format"}: ${report.format}`,
-    `${isStorage ? "file length" : "virtual size"}: ${size}`,
-    `disk size: ${actualSize === undefined ? "unavailable" : humanSize(actualSize)}`,
-  ];
-  if (report.encrypted === true) lines.push("encrypted: yes");
-  if (clusterSize !== undefined) lines.push(`cluster_size: ${clusterSize}`);
-  if (report.dirty === true) lines.push("cleanly shut down: no");
-  if (backing !== undefined) lines.push(...backingLines(backing));
-  if (snapshots.length > 0) lines.push("Snapshot list:", ...snapshotTable(snapshots));
-  if (specific !== undefined) lines.push(...specificLines(specific.data));
-  return lines;
+  yield line(isStorage ? "file length" : "virtual size", size);
+  yield line("disk size", actualSize === undefined ? "unavailable" : humanSize(actualSize));
+  if (report.encrypted === true) yield line("encrypted", "yes");
+  if (clusterSize !== undefined) yield line("cluster_size", String(clusterSize), clusterSize);
+  if (report.dirty === true) yield line("cleanly shut down", "no");
+  if (backing !== undefined) {
+    yield line("backing file", `${backing.filename}${placeOf(backing)}`);
+    if (backing.format !== undefined) yield line("backing file format", backing.format);
+  }
+  if (snapshots.length > 0) {
+    yield { level, kind: "heading", text: "Snapshot list" };
+    for (const text of snapshotTable(snapshots)) yield { level, kind: "row", text };
+  }
+  if (specific !== undefined) yield* specificPart(specific.data, level);
 }
 
-/** The lines about what only the image's format has; none if there is nothing. */
+/** What only the image's format has, as lines of text; none if there is nothing. */
 export function specificLines(data: SpecificData): string[] {
-  return orderedMembers(data).length === 0 ? [] : ["Format specific information:", ...valueLines(data, 1)];
+  return Array.from(specificPart(data, 0), plainLine);
 }
 
-function backingLines({ filename, fullFilename, format }: BackingReport): string[] {
-  let place = "";
-  if (fullFilename === undefined) place = " (cannot determine actual path)";
-  else if (fullFilename !== filename) place = ` (actual path: ${fullFilename})`;
-  const lines = [`backing file: ${filename}${place}`];
-  if (format !== undefined) lines.push(`backing file format: ${format}`);
-  return lines;
+function* specificPart(data: SpecificData, level: number): Generator<ReportLine> {
+  if (orderedMembers(data).length === 0) return;
+  yield { level, kind: "heading", text: "Format specific information" };
+  yield* valueLines(data, level + 1);
 }
 
-function valueLines(value: JsonValue, depth: number): string[] {
-  if (typeof value !== "object") return [];
+function placeOf({ filename, fullFilename }: BackingReport): string {
+  if (fullFilename === undefined) return " (cannot determine actual path)";
+  return fullFilename === filename ? "" : ` (actual path: ${fullFilename})`;
+}
+
+function* valueLines(value: JsonValue, level: number): Generator<ReportLine> {
+  if (typeof value !== "object") return;
   const entries: (readonly [string, JsonValue])[] = isList(value)
     ? value.map((item, index) => [`[${index}]`, item] as const)
     : orderedMembers(value).map(([name, member]) => [name.replaceAll("-", " "), member] as const);
-  return entries.flatMap(([label, item]) => {
-    const start = `${"    ".repeat(depth)}${label}:`;
-    return typeof item === "object" ? [start, ...valueLines(item, depth + 1)] : [`${start} ${String(item)}`];
-  });
+  for (const [label, item] of entries) {
+    if (typeof item === "object") {
+      yield { level, kind: "heading", text: label };
+      yield* valueLines(item, level + 1);
+      continue;
+    }
+    const bytes = label === "granularity" && typeof item === "number" ? item : undefined;
+    yield { level, kind: "value", label, value: String(item), bytes };
+  }
 }
 
 function snapshotJson(snapshot: SnapshotInfo): JsonValue {

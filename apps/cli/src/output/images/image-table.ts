@@ -4,6 +4,7 @@ import stringWidth from "string-width";
 import { oneLine } from "../../errors/describe-error.ts";
 import { humanSize } from "../human-size.ts";
 import type { Style } from "../style.ts";
+import { usedShare } from "../used-share.ts";
 import { walkTrees } from "./walk-trees.ts";
 
 export interface ImageTableOptions {
@@ -101,11 +102,9 @@ function formatText({ format, info }: ImageNode): string {
   return info === undefined ? format : `${format} v${info.version}`;
 }
 
-/** The part of the virtual size that the image takes on disk. */
 function usedText({ virtualSize, actualSize }: ImageNode): string {
   if (virtualSize === undefined || actualSize === undefined || virtualSize === 0) return NONE;
-  const percent = (actualSize * 100) / virtualSize;
-  return percent > 0 && percent < 1 ? "<1%" : `${Math.round(percent)}%`;
+  return usedShare({ virtualSize, actualSize });
 }
 
 function countText(count: number | undefined): string {
