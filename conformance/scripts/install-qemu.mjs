@@ -12,14 +12,12 @@
  * Environment: QCOW2_CONFORMANCE_CACHE (the folder; default .cache/qemu in the repository),
  * QCOW2_CONFORMANCE_RELEASES (what to fetch, comma-separated; empty for none).
  */
-import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { asRoot, cache, ensureMmdebstrap, lastLine, onPath, rootPrefix } from "./lib/debian.mjs";
 
 /** Changes when what is unpacked changes, so that an older cache is replaced. */
 const RECIPE = 1;
-const TIMEOUT_MS = 180_000;
 
 /** Debian release -> what to unpack. The first is the release whose answers ours must equal. */
 const RELEASES = {
@@ -35,57 +33,6 @@ const RELEASES = {
   },
   bullseye: { qemu: "5.2", suite: "bullseye", include: "qemu-utils", byDefault: false },
 };
-
-const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const cache = resolve(process.env.QCOW2_CONFORMANCE_CACHE ?? join(repository, ".cache/qemu"));
-
-/** Runs to the end; never through a shell. */
-function run(command, args) {
-  return new Promise((done) => {
-    const child = spawn(command, args, {
-      stdio: ["ignore", "ignore", "pipe"],
-      timeout: TIMEOUT_MS,
-      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-    });
-    let stderr = "";
-    child.stderr.on("data", (chunk) => {
-      stderr = (stderr + chunk).slice(-4000);
-    });
-    child.on("error", (error) => done({ ok: false, stderr: error.message }));
-    child.on("close", (code) => done({ ok: code === 0, stderr }));
-  });
-}
-
-function onPath(command) {
-  return spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
-}
-
-/** The words to put before a command that needs root, or undefined if root cannot be had without asking. */
-function rootPrefix() {
-  if (process.getuid?.() === 0) return [];
-  const sudo = spawnSync("sudo", ["-n", "true"], { stdio: "ignore", timeout: 10_000 });
-  return sudo.status === 0 ? ["sudo", "-n"] : undefined;
-}
-
-async function asRoot(prefix, command, args) {
-  const [first, ...rest] = [...prefix, command, ...args];
-  return await run(first, rest);
-}
-
-/** @returns a reason if there is no mmdebstrap in the end */
-async function ensureMmdebstrap(prefix) {
-  if (onPath("mmdebstrap")) return undefined;
-  const install = ["install", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"];
-  // Package lists may be missing or stale on a fresh machine: then the first try fails, and an update cures it.
-  if ((await asRoot(prefix, "apt-get", install)).ok) return undefined;
-  await asRoot(prefix, "apt-get", ["update", "-q"]);
-  const second = await asRoot(prefix, "apt-get", install);
-  return second.ok ? undefined : `apt-get could not install mmdebstrap (${lastLine(second.stderr)})`;
-}
-
-function lastLine(text) {
-  return text.trim().split("\n").at(-1) ?? "";
-}
 
 function isComplete(release) {
   try {
