@@ -60,7 +60,7 @@ describe("images that are refused", () => {
   test("an absurd size", async () => {
     await expectRefusal(
       await imageWith(SIZE, [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0]),
-      /size|large|exact/i,
+      /Image is too big/,
     );
   });
 
@@ -72,8 +72,11 @@ describe("images that are refused", () => {
     await expectRefusal(await imageWith(VERSION, [0, 0, 0, 9]), /version 9/);
   });
 
-  test("unknown incompatible features, by name", async () => {
-    await expectRefusal(await imageWith(INCOMPATIBLE_FEATURES, [0, 0, 1, 0, 0, 0, 0, 0]), /feature.*40/i);
+  test("unknown incompatible features, as a mask", async () => {
+    await expectRefusal(
+      await imageWith(INCOMPATIBLE_FEATURES, [0, 0, 1, 0, 0, 0, 0, 0]),
+      /Unknown incompatible feature: 10000000000\n/,
+    );
   });
 
   test("encryption", async () => {

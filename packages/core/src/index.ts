@@ -29,7 +29,8 @@ export type {
 } from "./engine/image-info.ts";
 export { type HeaderInspection, inspectHeader } from "./engine/inspect-header.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
-export { type RepairOptions, type RepairResult, repairStorage } from "./engine/repair/repair-image.ts";
+export { repairStorage } from "./engine/repair/repair-image.ts";
+export type { RepairOptions, RepairResult } from "./engine/repair/repair-options.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
 export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";

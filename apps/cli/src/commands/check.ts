@@ -1,9 +1,10 @@
 import {
-  type CheckOptions,
+  type CheckFinding,
   type CheckResult,
   checkStorage,
   PROBE_BYTES,
   probeFormat,
+  type RepairOptions,
   repairStorage,
 } from "@qcow2/core";
 import { FileStorage } from "@qcow2/node";
@@ -16,6 +17,7 @@ import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText, repairText } from "../output/check-report.ts";
 import type { Terminal } from "../output/terminal.ts";
+import type { ProgramName } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import {
   FORCE_SHARE,
@@ -94,10 +96,16 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     stepPercent: 1,
     barByDefault: context.program === "qcow2",
   });
+  const report = ({ code, message }: CheckFinding): void => {
+    context.report(message);
+    if (code === "refcount-overflow") context.report(adviceOnOverflow(context.program));
+  };
   let outcome: Outcome;
   try {
     outcome = await checkOrRepair(storage, repair, {
-      onFinding: ({ severity, message }) => context.report(`${LABELS[severity]} ${message}`),
+      onFinding: report,
+      onRemaining: report,
+      onRepair: (message) => context.report(message),
       onProgress: (fraction) => progress.report(Math.round(fraction * 1000), 1000),
     });
   } catch (error) {
@@ -157,7 +165,12 @@ async function probe(storage: FileStorage): Promise<string> {
   return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
 
-const LABELS = { corruption: "ERROR", leak: "Leaked", error: "ERROR" } as const;
+function adviceOnOverflow(program: ProgramName): string {
+  return (
+    `Use ${program} amend to increase the refcount entry width or ${program} convert to create a clean copy if the ` +
+    "image cannot be opened for writing"
+  );
+}
 
 interface Outcome {
   /** What is wrong in the end. */
@@ -169,7 +182,7 @@ interface Outcome {
 async function checkOrRepair(
   storage: FileStorage,
   what: "leaks" | "all" | undefined,
-  options: CheckOptions,
+  options: Omit<RepairOptions, "what">,
 ): Promise<Outcome> {
   if (what === undefined) {
     return { result: await checkStorage(storage, options), corruptionsFixed: 0, leaksFixed: 0 };

@@ -20,7 +20,7 @@ export interface CheckFinding {
     | "snapshot-table"
     | "bitmap"
     | "read-error";
-  /** A sentence for people. */
+  /** A line for people: what `qemu-img check` prints for it, where it has words for it. */
   readonly message: string;
   /** Host byte offset of what is wrong, where there is one. */
   readonly hostOffset?: number;

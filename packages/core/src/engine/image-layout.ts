@@ -4,10 +4,10 @@ import { Qcow2Error } from "../errors.ts";
 import {
   AUTOCLEAR_BITMAPS,
   FEATURE_TYPE_INCOMPATIBLE,
-  featureNames,
   INCOMPATIBLE_COMPRESSION_TYPE,
   INCOMPATIBLE_DATA_FILE,
   INCOMPATIBLE_EXTENDED_L2,
+  incompatibleFeatureNames,
   knownFeatureMask,
   type NamedFeature,
 } from "../format/feature-bits.ts";
@@ -65,6 +65,9 @@ export interface ImageLayout {
 
 const TEXT: TextDecoder = new TextDecoder();
 
+/** No L1 table has more entries in QEMU, however large it may become. */
+const MAX_L1_INDEX: bigint = 2n ** 31n - 1n;
+
 /**
  * Reads the header of `storage` and checks every field against the specification and against the file's size. With
  * `forCheck`, tables may lie where there is nothing and the snapshot table is not looked at: finding that is what the
@@ -110,7 +113,7 @@ export function decodeImageLayout(bytes: Uint8Array, fileSize: number | undefine
     refcountOrder: header.refcountOrder,
     extendedL2,
   });
-  const virtualSize = safe(header.size, "virtual size");
+  const virtualSize = virtualSizeOf(header, geometry);
   const refcountTable = checkRefcountTable(header, clusterSize, fileSize);
   const l1Table = checkL1Table(header, geometry, virtualSize, fileSize);
   const snapshotsOffset =
@@ -176,7 +179,7 @@ function checkFeatures(header: Header, extensions: readonly HeaderExtension[]): 
   if (unknown === 0n) return;
   const table = extensions.find(({ type }) => type === EXTENSION_FEATURE_NAMES);
   const names: readonly NamedFeature[] = table === undefined ? [] : decodeFeatureNames(table.data);
-  const features = featureNames(FEATURE_TYPE_INCOMPATIBLE, unknown, names);
+  const features = incompatibleFeatureNames(unknown, names);
   throw new Qcow2Error("unsupported-feature", `Unsupported qcow2 feature(s): ${features.join(", ")}`, {
     features,
   });
@@ -193,15 +196,11 @@ function checkRefcountTable(
     throw invalid("refcount table", "Image does not contain a reference count table", 0);
   }
   if (length > MAX_REFCOUNT_TABLE_BYTES) {
-    throw new Qcow2Error(
-      "limit-exceeded",
-      `Image is too big: its reference count table has ${length} bytes`,
-      {
-        what: "refcount table bytes",
-        found: length,
-        maximum: MAX_REFCOUNT_TABLE_BYTES,
-      },
-    );
+    throw new Qcow2Error("limit-exceeded", "Reference count table too large", {
+      what: "refcount table bytes",
+      found: length,
+      maximum: MAX_REFCOUNT_TABLE_BYTES,
+    });
   }
   checkTable("Reference count table", { offset, length }, clusterSize, fileSize);
   return { offset, length };
@@ -216,14 +215,14 @@ function checkL1Table(
   const offset = safe(header.l1TableOffset, "L1 table offset");
   const length = header.l1Size * L1_ENTRY_BYTES;
   if (length > MAX_L1_BYTES) {
-    throw new Qcow2Error("limit-exceeded", `Active L1 table too large: ${length} bytes`, {
+    throw new Qcow2Error("limit-exceeded", "Active L1 table too large", {
       what: "L1 table bytes",
       found: length,
       maximum: MAX_L1_BYTES,
     });
   }
   if (header.l1Size < l1EntriesFor(geometry, virtualSize)) {
-    throw invalid("L1 table", `L1 table is too small for a disk of ${virtualSize} bytes`, header.l1Size);
+    throw invalid("L1 table", "L1 table is too small", header.l1Size);
   }
   if (length > 0) checkTable("Active L1 table", { offset, length }, geometry.clusterSize, fileSize);
   return { offset, length };
@@ -232,7 +231,7 @@ function checkL1Table(
 /** Its length is only known by reading it. */
 function checkSnapshots(header: Header, clusterSize: number): number {
   if (header.snapshotCount > MAX_SNAPSHOTS) {
-    throw new Qcow2Error("limit-exceeded", `Snapshot table too large: ${header.snapshotCount} snapshots`, {
+    throw new Qcow2Error("limit-exceeded", "Snapshot table too large", {
       what: "snapshots",
       found: header.snapshotCount,
       maximum: MAX_SNAPSHOTS,
@@ -256,7 +255,7 @@ export function checkTable(
   fileSize: number | undefined,
 ): void {
   if ((table.offset === 0 && fileSize !== undefined) || table.offset % clusterSize !== 0) {
-    throw invalid(structure, `${structure} offset invalid (0x${table.offset.toString(16)})`, table.offset);
+    throw invalid(structure, `${structure} offset invalid`, table.offset);
   }
   if (fileSize !== undefined && table.offset + table.length > fileSize) {
     throw new Qcow2Error(
@@ -272,14 +271,14 @@ function compressionTypeOf(header: Header): CompressionType {
   if (header.compressionType > 1) {
     throw invalid(
       "compression type",
-      `Unknown compression type: ${header.compressionType}`,
+      `qcow2: unknown compression type: ${header.compressionType}`,
       header.compressionType,
     );
   }
   if (flagged !== (header.compressionType !== 0)) {
     throw invalid(
       "compression type",
-      `Compression type ${header.compressionType} contradicts the compression type bit, which is ${flagged ? "set" : "not set"}`,
+      `qcow2: Compression type incompatible feature bit must ${flagged ? "not " : ""}be set`,
       header.compressionType,
     );
   }
@@ -303,9 +302,15 @@ function bitmapsOf(header: Header, extensions: readonly HeaderExtension[]): Bitm
   return extension === undefined ? undefined : decodeBitmapsExtension(extension.data);
 }
 
+/** Of repeated extensions the last counts, as for QEMU. */
 function textExtension(extensions: readonly HeaderExtension[], type: number): string | undefined {
-  const extension = extensions.find((candidate) => candidate.type === type);
+  const extension = extensions.findLast((candidate) => candidate.type === type);
   return extension === undefined ? undefined : TEXT.decode(extension.data);
+}
+
+function virtualSizeOf({ size }: Header, { l2Coverage }: Geometry): number {
+  if (size / BigInt(l2Coverage) > MAX_L1_INDEX) throw invalid("virtual size", "Image is too big", size);
+  return safe(size, "virtual size");
 }
 
 function safe(value: bigint, structure: string): number {

@@ -50,15 +50,19 @@ export function knownFeatureMask(type: number): bigint {
   return mask;
 }
 
-/** Names the bits that are set in `bits`, from the image's own table first, then from ours, else by number. */
-export function featureNames(type: number, bits: bigint, imageTable: readonly NamedFeature[]): string[] {
+/**
+ * Names the incompatible features in `bits`: those that the image's own table names, in its order, and the rest as one
+ * mask, as QEMU lists them.
+ */
+export function incompatibleFeatureNames(bits: bigint, imageTable: readonly NamedFeature[]): string[] {
   const names: string[] = [];
-  for (let bit = 0; bit < 64; bit++) {
-    if ((bits & (1n << BigInt(bit))) === 0n) continue;
-    const named =
-      imageTable.find((feature) => feature.type === type && feature.bit === bit) ??
-      KNOWN_FEATURES.find((feature) => feature.type === type && feature.bit === bit);
-    names.push(named?.name ?? `unknown feature bit ${bit}`);
+  let unnamed = bits;
+  for (const { type, bit, name } of imageTable) {
+    const mask = 1n << BigInt(bit);
+    if (type !== FEATURE_TYPE_INCOMPATIBLE || (unnamed & mask) === 0n) continue;
+    names.push(name);
+    unnamed &= ~mask;
   }
+  if (unnamed !== 0n) names.push(`Unknown incompatible feature: ${unnamed.toString(16)}`);
   return names;
 }

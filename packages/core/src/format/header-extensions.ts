@@ -29,7 +29,7 @@ export function decodeHeaderExtensions(bytes: Uint8Array, start: number, end: nu
     const length = view.getUint32(at + 4);
     if (type === EXTENSION_END) break;
     if (length > end - at - 8) {
-      throw new Qcow2Error("invalid-image", `Header extension too large (type 0x${type.toString(16)})`, {
+      throw new Qcow2Error("invalid-image", "Header extension too large", {
         structure: "header extension",
         offset: at,
         found: length,

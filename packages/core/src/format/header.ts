@@ -100,7 +100,7 @@ export function decodeHeader(bytes: Uint8Array): Header {
   }
   const headerLength = view.getUint32(100);
   if (headerLength < HEADER_V3_MIN_BYTES) {
-    throw new Qcow2Error("invalid-image", `qcow2 header too short (${headerLength} bytes)`, {
+    throw new Qcow2Error("invalid-image", "qcow2 header too short", {
       structure: "header",
       offset: 100,
       found: headerLength,

@@ -33,9 +33,10 @@ export async function readBitmapTables(
   } catch (error) {
     if (!(error instanceof Qcow2Error)) throw error;
     const { message } = error;
-    if (!isQcow2Error(error, "io")) report.add("corruption", "bitmap", () => ({ message }));
+    if (!isQcow2Error(error, "io"))
+      report.add("corruption", "bitmap", () => ({ message: `ERROR: ${message}` }));
     report.add("error", "bitmap", () => ({
-      message: "The persistent bitmaps cannot be checked",
+      message: "ERROR: The persistent bitmaps cannot be checked",
       ...(isQcow2Error(error, "io") && { cause: error }),
     }));
     return [];
@@ -47,9 +48,9 @@ export async function countBitmaps(context: CheckContext): Promise<void> {
   const { bitmaps, signal } = context;
   if (bitmaps === undefined) return;
   const directory = { offset: Number(bitmaps.directoryOffset), length: Number(bitmaps.directorySize) };
-  countExtent(context, directory, 1, "The bitmap directory");
+  countExtent(context, directory, 1);
   for (const table of context.bitmapTables) {
-    countExtent(context, table, 1, "A bitmap table");
+    countExtent(context, table, 1);
     const present = Math.max(0, Math.min(table.length, context.fileSize - table.offset));
     for (let at = 0; at < present; at += PIECE_BYTES) {
       signal?.throwIfAborted();
@@ -68,7 +69,7 @@ async function countPiece(context: CheckContext, offset: number, length: number)
     if (!isQcow2Error(error, "io")) throw error;
     if (window.isFirstPass) {
       report.add("error", "read-error", () => ({
-        message: `Cannot read a bitmap table: ${error.message}`,
+        message: `ERROR: Cannot read a bitmap table: ${error.message}`,
         hostOffset: offset,
         cause: error,
       }));
@@ -81,15 +82,18 @@ async function countPiece(context: CheckContext, offset: number, length: number)
     if (!entry.isValid) {
       if (window.isFirstPass) reportEntry(context, offset + at, view.getBigUint64(at));
     } else if (entry.offset !== 0) {
-      countExtent(context, { offset: entry.offset, length: geometry.clusterSize }, 1, "Bitmap data");
+      countExtent(context, { offset: entry.offset, length: geometry.clusterSize }, 1);
     }
   }
 }
 
 function reportEntry({ report }: CheckContext, hostOffset: number, entry: bigint): void {
   report.add("corruption", "bitmap", () => ({
-    message: `The bitmap table entry at ${hex(hostOffset)} (${hex(entry)}) has reserved bits set or is not aligned`,
+    message: `ERROR: The bitmap table entry at ${hex(hostOffset)} (${hex(entry)}) has reserved bits set or is not aligned`,
     hostOffset,
   }));
-  report.add("error", "bitmap", () => ({ message: "A persistent bitmap cannot be checked", hostOffset }));
+  report.add("error", "bitmap", () => ({
+    message: "ERROR: A persistent bitmap cannot be checked",
+    hostOffset,
+  }));
 }

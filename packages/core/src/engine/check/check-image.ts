@@ -42,25 +42,28 @@ export async function checkStorage(storage: Storage, options: CheckOptions = {})
 /**
  * Checks an image whose layout has been read, possibly leniently (see `readImageLayout`). What is wrong with the
  * image is counted and reported, not thrown; the counts are those of `qemu-img check`. `onWindow` is shown the
- * references to each part of the file, in order, when all of them are counted.
+ * references to each part of the file, in order, when all of them are counted. With `repairs`, everything is going to be
+ * put right after the check: COPIED flags are told of then, because most of what is wrong with them is over when the
+ * refcounts are right.
  * @throws Qcow2Error "io" if the active L1 table or the refcount table cannot be read; the signal's reason
  */
 export async function checkImage(
   input: { readonly storage: Storage; readonly layout: ImageLayout },
-  options: CheckOptions = {},
+  options: CheckOptions & { readonly repairs?: boolean } = {},
   onWindow?: (window: ReferenceWindow) => Promise<void>,
 ): Promise<CheckResult> {
   const { storage, layout } = input;
   options.signal?.throwIfAborted();
-  const report = new CheckReport(options.onFinding);
+  const { repairs = false } = options;
+  const report = new CheckReport(options.onFinding, { tellsLate: !repairs });
   const fileSize = roundUp(await storage.size(), SECTOR_SIZE);
   const { clusterSize } = layout.geometry;
   const clusterCount = Math.ceil(fileSize / clusterSize);
-  const snapshots = await checkSnapshots(storage, layout, report);
+  const snapshots = await checkSnapshots(storage, layout, { report, repairs });
   if (snapshots === undefined) return resultOf(report, 0, 0);
   if (clusterCount > MAX_CHECKED_CLUSTERS) {
     report.add("error", "read-error", () => ({
-      message: `The file has too many clusters (${clusterCount})`,
+      message: `ERROR The file has too many clusters (${clusterCount})`,
     }));
     return resultOf(report, 0, 0);
   }
@@ -110,6 +113,7 @@ export async function checkImage(
     await onWindow?.(context.window);
     highest = Math.max(highest, await compareRefcounts(context, clusterCount));
   }
+  report.tellLate();
   options.onProgress?.(1);
   const sectors = Math.floor(layout.virtualSize / SECTOR_SIZE);
   return resultOf(report, Math.ceil((sectors * SECTOR_SIZE) / clusterSize), (highest + 1) * clusterSize);

@@ -9,7 +9,7 @@ import {
 import { viewOf } from "../../format/uint64.ts";
 import { readOrZeroes } from "../../storage/read-exactly.ts";
 import type { CheckContext, L1Reference } from "./check-context.ts";
-import { hex, hexHalves } from "./check-report.ts";
+import { hexHalves } from "./check-report.ts";
 import { L2TableSet } from "./l2-table-set.ts";
 import { FLAG_STORED_ONE, FLAG_STORED_UNKNOWN, KIND_L2_TABLE } from "./reference-window.ts";
 
@@ -59,30 +59,30 @@ export function countL1Entries(context: CheckContext): number {
 export async function checkL1Piece(context: CheckContext, piece: L1Piece): Promise<void> {
   const { window, geometry } = context;
   const { view, reference } = piece;
-  const copiedElsewhere: number[] = [];
+  const copiedToRead: number[] = [];
   for (let index = 0; index < view.byteLength / L1_ENTRY_BYTES; index++) {
     if (isEmpty(view, index)) continue;
     const offset = l1EntryOffset(view, index);
     if (window.isFirstPass) checkL1Entry(context, piece, index, offset);
     window.markRange(offset, geometry.clusterSize, KIND_L2_TABLE);
-    window.countRange(offset, geometry.clusterSize, reference.weight, "An L2 table");
+    window.countRange(offset, geometry.clusterSize, reference.weight);
     if (!reference.active || offset === 0) continue;
     const cluster = Math.floor(offset / geometry.clusterSize);
     if (offset >= context.fileSize) {
       if (!window.isFirstPass) continue;
-      if (context.stored.isZeroWithoutReading(cluster)) checkL1Copied(context, piece, index, false);
-      else copiedElsewhere.push(index);
+      copiedToRead.push(index);
     } else if (cluster >= window.first && cluster < window.end) {
       const flags = window.flags[cluster - window.first] as number;
-      if ((flags & FLAG_STORED_UNKNOWN) === 0) {
-        checkL1Copied(context, piece, index, (flags & FLAG_STORED_ONE) !== 0);
+      const isUnknown = (flags & FLAG_STORED_UNKNOWN) !== 0;
+      if (!isUnknown && l1EntryCopied(view, index) !== ((flags & FLAG_STORED_ONE) !== 0)) {
+        copiedToRead.push(index);
       }
     }
   }
-  for (const index of copiedElsewhere) {
+  for (const index of copiedToRead) {
     const cluster = Math.floor(l1EntryOffset(view, index) / geometry.clusterSize);
     const refcount = await context.stored.refcount(cluster);
-    if (refcount !== undefined) checkL1Copied(context, piece, index, refcount === 1);
+    if (refcount !== undefined) checkL1Copied(context, piece, index, refcount);
   }
 }
 
@@ -130,7 +130,7 @@ async function readPiece(
     if (!isQcow2Error(error, "io")) throw error;
     if (context.window.isFirstPass) {
       context.report.add("error", "read-error", () => ({
-        message: `Cannot read the L1 table of a snapshot: ${error.message}`,
+        message: `ERROR: Could not read the L1 table of a snapshot: ${error.message}`,
         hostOffset: reference.offset + at,
         cause: error,
       }));
@@ -146,7 +146,10 @@ function checkL1Entry(context: CheckContext, piece: L1Piece, index: number, offs
     report.add(
       "corruption",
       "reserved-bits",
-      () => ({ message: `${describe(piece, index)} has reserved bits set`, ...where(context, piece, index) }),
+      () => ({
+        message: `ERROR found L1 entry with reserved bits set: ${entryText(piece, index)}`,
+        ...where(context, piece, index),
+      }),
       reference.weight,
     );
   }
@@ -155,7 +158,7 @@ function checkL1Entry(context: CheckContext, piece: L1Piece, index: number, offs
       "corruption",
       "unaligned",
       () => ({
-        message: `${describe(piece, index)} points at an L2 table at ${hex(offset)}, which is not cluster-aligned`,
+        message: `ERROR l2_offset=${offset.toString(16)}: Table is not cluster aligned; L1 entry corrupted`,
         ...where(context, piece, index),
       }),
       reference.weight,
@@ -163,18 +166,27 @@ function checkL1Entry(context: CheckContext, piece: L1Piece, index: number, offs
   }
 }
 
-function checkL1Copied(context: CheckContext, piece: L1Piece, index: number, isStoredOne: boolean): void {
-  if (l1EntryCopied(piece.view, index) === isStoredOne) return;
-  context.report.add("corruption", "copied-flag", () => ({
-    message: `${describe(piece, index)} has a COPIED flag that contradicts the refcount of its L2 table`,
-    ...where(context, piece, index),
-  }));
+function checkL1Copied(context: CheckContext, piece: L1Piece, index: number, refcount: number): void {
+  if (l1EntryCopied(piece.view, index) === (refcount === 1)) return;
+  const { firstIndex } = piece;
+  context.report.addLate(
+    "copied-flag",
+    () => ({
+      message: `ERROR ${describeL1Copied(firstIndex + index, entryText(piece, index), refcount)}`,
+      ...where(context, piece, index),
+    }),
+    1,
+  );
 }
 
-function describe({ reference, firstIndex, view }: L1Piece, index: number): string {
+/** As `qemu-img check` describes it; `entry` is hexadecimal. */
+export function describeL1Copied(index: number, entry: string, refcount: number): string {
+  return `OFLAG_COPIED L2 cluster: l1_index=${index} l1_entry=${entry} refcount=${refcount}`;
+}
+
+function entryText({ view }: L1Piece, index: number): string {
   const at = index * L1_ENTRY_BYTES;
-  const entry = hexHalves(view.getUint32(at), view.getUint32(at + 4));
-  return `Entry ${firstIndex + index} (${entry}) of ${reference.active ? "the active" : "a snapshot's"} L1 table`;
+  return hexHalves(view.getUint32(at), view.getUint32(at + 4));
 }
 
 function where(

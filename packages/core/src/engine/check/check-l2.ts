@@ -1,6 +1,5 @@
 /** Reads L2 tables in the order of their offsets and has each one checked. */
 import type { CheckContext } from "./check-context.ts";
-import { hex } from "./check-report.ts";
 import { L2TableChecker } from "./l2-table-checker.ts";
 import type { L2Tables } from "./l2-table-set.ts";
 import { readTableRuns } from "./table-runs.ts";
@@ -26,11 +25,11 @@ export async function checkL2Tables(context: CheckContext, tables: L2Tables): Pr
           active: tables.activeWeights[index] as number,
           total: tables.totalWeights[index] as number,
         });
-        if (checker.needsRefcounts) await checker.checkRefcountsElsewhere();
+        if (checker.needsRefcounts) await checker.checkCopiedFlags();
       } else if (window.isFirstPass) {
         const cause = run.failure;
         report.add("error", "read-error", () => ({
-          message: `Cannot read the L2 table at ${hex(offset)}: ${cause.message}`,
+          message: `ERROR: Could not read L2 table: ${cause.message}`,
           hostOffset: offset,
           cause,
         }));

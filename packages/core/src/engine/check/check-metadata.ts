@@ -5,15 +5,14 @@ import { KIND_METADATA } from "./reference-window.ts";
 /** Counts these structures' clusters, and marks them as metadata. */
 export function countMetadata(context: CheckContext): void {
   const { geometry } = context;
-  countExtent(context, { offset: 0, length: geometry.clusterSize }, 1, "The header");
+  countExtent(context, { offset: 0, length: geometry.clusterSize }, 1);
   for (const table of context.l1Tables) {
-    const what = table.active ? "The active L1 table" : "The L1 table of a snapshot";
-    countExtent(context, table, table.weight, what);
+    countExtent(context, table, table.weight);
   }
-  countExtent(context, context.snapshotTable, 1, "The snapshot table");
-  countExtent(context, context.refcountTable, 1, "The refcount table");
+  countExtent(context, context.snapshotTable, 1);
+  countExtent(context, context.refcountTable, 1);
   if (context.cryptoHeader !== undefined) {
-    countExtent(context, context.cryptoHeader, 1, "The encryption header");
+    countExtent(context, context.cryptoHeader, 1);
   }
 }
 
@@ -22,8 +21,7 @@ export function countExtent(
   { window }: CheckContext,
   extent: { readonly offset: number; readonly length: number },
   weight: number,
-  what: string,
 ): void {
   window.markRange(extent.offset, extent.length, KIND_METADATA);
-  window.countRange(extent.offset, extent.length, weight, what);
+  window.countRange(extent.offset, extent.length, weight);
 }

@@ -5,7 +5,6 @@ import {
   refcountTableEntryIsAligned,
 } from "../../format/refcount-entry.ts";
 import type { CheckContext } from "./check-context.ts";
-import { hex } from "./check-report.ts";
 import { KIND_MASK, KIND_METADATA, KIND_OVERLAP } from "./reference-window.ts";
 
 /** Marks all refcount blocks of the window, so that other uses of their clusters are noticed. */
@@ -40,7 +39,7 @@ export function countRefcountBlocks(context: CheckContext): void {
     // Reported here, so an overlap is no news any more.
     if ((flags & KIND_MASK) === KIND_OVERLAP) window.flags[at] = (flags & ~KIND_MASK) | KIND_METADATA;
     report.add("corruption", "refcount-block", () =>
-      describe(context, index, `is not the only use of its cluster: there are ${count}`),
+      describe(context, index, `refcount block ${index} refcount=${count}`),
     );
   }
 }
@@ -48,19 +47,19 @@ export function countRefcountBlocks(context: CheckContext): void {
 /** What is wrong with an entry by itself. */
 function problemOf({ stored, geometry, fileSize }: CheckContext, index: number): string | undefined {
   if (refcountTableEntryHasReservedBits(stored.table, index))
-    return "has reserved bits set in its table entry";
+    return `refcount table entry ${index} has reserved bits set`;
   if (!refcountTableEntryIsAligned(stored.table, index, geometry.clusterSize))
-    return "is not cluster-aligned";
-  return stored.blockOffset(index) >= fileSize ? "lies beyond the end of the file" : undefined;
+    return `refcount block ${index} is not cluster aligned; refcount table entry corrupted`;
+  return stored.blockOffset(index) >= fileSize ? `refcount block ${index} is outside image` : undefined;
 }
 
 function describe(
-  { stored, refcountTable }: CheckContext,
+  { refcountTable }: CheckContext,
   index: number,
   problem: string,
 ): { message: string; hostOffset: number } {
   return {
-    message: `Refcount block ${index} at ${hex(stored.blockOffset(index))} ${problem}`,
+    message: `ERROR ${problem}`,
     hostOffset: refcountTable.offset + index * REFCOUNT_TABLE_ENTRY_BYTES,
   };
 }

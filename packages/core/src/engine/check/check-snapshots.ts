@@ -8,7 +8,7 @@ import type { Storage } from "../../storage/storage.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { walkSnapshotTable } from "../read-snapshot-table.ts";
 import type { L1Reference, TableExtent } from "./check-context.ts";
-import { type CheckReport, hex } from "./check-report.ts";
+import { alternateHex, type CheckReport } from "./check-report.ts";
 
 export interface CheckedSnapshots {
   readonly table: TableExtent;
@@ -22,44 +22,52 @@ export interface CheckedSnapshots {
 export async function checkSnapshots(
   storage: Storage,
   { header, geometry, hasDataFile }: ImageLayout,
-  report: CheckReport,
+  { report, repairs }: { readonly report: CheckReport; readonly repairs: boolean },
 ): Promise<CheckedSnapshots | undefined> {
   const unreadable = (message: string, cause?: Qcow2Error): undefined => {
     report.add("error", "snapshot-table", () => ({
-      message: `Cannot read the snapshot table: ${message}`,
+      message: `ERROR ${message}`,
       ...(isQcow2Error(cause, "io") && { cause }),
     }));
     return undefined;
   };
   if (header.snapshotCount > MAX_SNAPSHOTS) {
-    return unreadable(`${header.snapshotCount} snapshots are more than the ${MAX_SNAPSHOTS} allowed`);
+    return unreadable("snapshot table too large");
   }
   if (header.snapshotsOffset % BigInt(geometry.clusterSize) !== 0n) {
-    return unreadable(`its offset ${hex(header.snapshotsOffset)} is not cluster-aligned`);
+    return unreadable("Snapshot table offset invalid");
   }
   const tables = new Map<string, L1Reference>();
   let byteLength = 0;
+  let index = -1;
   try {
     const entries = walkSnapshotTable(storage, header.snapshotsOffset, header.snapshotCount, "zeroes");
     for await (const { entry, end } of entries) {
       byteLength = end;
+      index++;
       if (header.version >= 3 && entry.diskSize === undefined) {
         report.add("corruption", "snapshot-table", () => ({
-          message: `${describe(entry)} does not record its disk size, which version 3 demands`,
+          message: `${repairs ? "Repairing" : "ERROR"} snapshot table entry ${index} is incomplete`,
         }));
       }
       if (entry.l1Size === 0 && isAligned(entry, geometry.clusterSize)) continue;
       const problem = problemOf(entry, geometry.clusterSize);
       if (problem === undefined) addTable(tables, entry);
-      else report.add("corruption", "snapshot-table", () => ({ message: `${describe(entry)} ${problem}` }));
+      else {
+        report.add("corruption", "snapshot-table", () => ({
+          message: `ERROR ${describe(entry)} ${problem}`,
+        }));
+      }
     }
   } catch (error) {
-    if (error instanceof Qcow2Error) return unreadable(error.message, error);
+    if (error instanceof Qcow2Error) {
+      return unreadable(`failed to read the snapshot table: ${error.message}`, error);
+    }
     throw error;
   }
   if (hasDataFile && header.snapshotCount > 0) {
     report.add("corruption", "snapshot-table", () => ({
-      message: `The image has ${header.snapshotCount} snapshots, which an image with a data file cannot have`,
+      message: `ERROR ${header.snapshotCount} snapshots in image with data file`,
     }));
   }
   const table = { offset: Number(header.snapshotsOffset), length: byteLength };
@@ -83,12 +91,13 @@ function isAligned(entry: SnapshotEntry, clusterSize: number): boolean {
 
 function problemOf(entry: SnapshotEntry, clusterSize: number): string | undefined {
   if (!isAligned(entry, clusterSize)) {
-    return `has its L1 table at ${hex(entry.l1TableOffset)}, which is not cluster-aligned`;
+    const offset = alternateHex(entry.l1TableOffset);
+    return `l1_offset=${offset}: L1 table is not cluster aligned; snapshot table entry corrupted`;
   }
-  if (entry.l1Size * L1_ENTRY_BYTES > MAX_L1_BYTES) return `has an L1 table of ${entry.l1Size} entries`;
-  return undefined;
+  if (entry.l1Size * L1_ENTRY_BYTES <= MAX_L1_BYTES) return undefined;
+  return `l1_size=${alternateHex(entry.l1Size)}: L1 table is too large; snapshot table entry corrupted`;
 }
 
 function describe(entry: SnapshotEntry): string {
-  return `Snapshot '${decodeStoredText(entry.idBytes)}' (${decodeStoredText(entry.nameBytes)})`;
+  return `snapshot ${decodeStoredText(entry.idBytes)} (${decodeStoredText(entry.nameBytes)})`;
 }

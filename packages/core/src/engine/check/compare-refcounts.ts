@@ -1,6 +1,5 @@
 /** Holds the refcounts that the image stores against the references that were found. */
 import type { CheckContext } from "./check-context.ts";
-import { hex } from "./check-report.ts";
 import { FLAG_STORED_UNKNOWN, KIND_MASK, KIND_OVERLAP } from "./reference-window.ts";
 import type { RefcountRange } from "./stored-refcounts.ts";
 
@@ -22,7 +21,7 @@ export async function compareRefcounts(context: CheckContext, clusterCount: numb
         "error",
         "refcount-block",
         () => ({
-          message: `Cannot get the refcounts of host clusters ${range.first} to ${range.end - 1}: ${range.reason ?? "their refcount block could not be read"}`,
+          message: `ERROR Can't get refcounts for clusters ${range.first} to ${range.end - 1}: ${range.reason ?? "their refcount block could not be read"}`,
         }),
         range.end - range.first,
       );
@@ -62,17 +61,22 @@ function reportMismatch(
   const hostOffset = cluster * geometry.clusterSize;
   const overlaps = ((window.flags[cluster - window.first] as number) & KIND_MASK) === KIND_OVERLAP;
   report.add(isLeak ? "leak" : "corruption", isLeak ? "leaked-cluster" : "refcount-too-low", () => ({
-    message: `Host cluster ${cluster} at ${hex(hostOffset)} has refcount ${refcount} and ${references} reference${references === 1 ? "" : "s"}${overlaps ? "; metadata overlaps there" : ""}`,
+    message: `${isLeak ? "Leaked" : "ERROR"} ${describeMismatch(cluster, refcount, references)}`,
     hostOffset,
     ...(overlaps ? { overlaps } : {}),
   }));
+}
+
+/** As `qemu-img check` describes it, before and while it puts it right. */
+export function describeMismatch(cluster: number, refcount: number, references: number): string {
+  return `cluster ${cluster} refcount=${refcount} reference=${references}`;
 }
 
 /** The refcount is right, but writing through one of the references would destroy what the other one means. */
 function reportOverlap({ report, geometry }: CheckContext, cluster: number): void {
   const hostOffset = cluster * geometry.clusterSize;
   report.add("corruption", "overlap", () => ({
-    message: `Host cluster ${cluster} at ${hex(hostOffset)} is used as metadata and for something else`,
+    message: `ERROR cluster ${cluster} is used as metadata and for something else`,
     hostOffset,
     overlaps: true,
   }));

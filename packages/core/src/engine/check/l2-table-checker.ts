@@ -3,7 +3,7 @@ import { decodeCompressedDescriptor, isCompressed, isCopied } from "../../format
 import type { CheckFinding } from "../check-result.ts";
 import type { CheckContext } from "./check-context.ts";
 import { guestOffsetOfL2Table } from "./check-l1.ts";
-import { hexHalves } from "./check-report.ts";
+import { hex, hexHalves } from "./check-report.ts";
 import { FLAG_STORED_ONE, FLAG_STORED_UNKNOWN, KIND_MASK, KIND_OVERLAP } from "./reference-window.ts";
 
 /**
@@ -35,8 +35,8 @@ export class L2TableChecker {
   #checksCopied = false;
   /** Where the next cluster would have to lie for the file not to be fragmented; 0 at the start of a table. */
   #nextContiguous = 0;
-  /** Entries whose COPIED flag depends on a refcount that has to be read first. */
-  #elsewhere: number[] = [];
+  /** Entries for whose COPIED flag a refcount has to be read: those that contradict it, and those behind the file's end. */
+  #copiedToRead: number[] = [];
   #guestOffset: number | undefined;
   #guestOffsetIsKnown = false;
 
@@ -70,37 +70,40 @@ export class L2TableChecker {
     }
   }
 
-  /** True if {@link checkRefcountsElsewhere} has to be called before the next table: hardly ever. */
+  /** True if {@link checkCopiedFlags} has to be called before the next table: hardly ever. */
   get needsRefcounts(): boolean {
-    return this.#elsewhere.length > 0;
+    return this.#copiedToRead.length > 0;
   }
 
   /** Finishes what {@link check} could not do without reading. */
-  async checkRefcountsElsewhere(): Promise<void> {
-    const { geometry, stored } = this.#context;
+  async checkCopiedFlags(): Promise<void> {
+    const { geometry, stored, hasDataFile } = this.#context;
     const { view } = this.#table;
-    for (const at of this.#elsewhere) {
+    for (const at of this.#copiedToRead) {
       const high = view.getUint32(at);
       const offset = (high & OFFSET_HIGH) * 2 ** 32 + ((view.getUint32(at + 4) & OFFSET_LOW) >>> 0);
-      const refcount = await stored.refcount(Math.floor(offset / geometry.clusterSize));
-      if (refcount !== undefined) this.#checkCopied(at, high, refcount === 1);
+      // Clusters of a data file have no refcount; they count as used once.
+      const refcount = hasDataFile ? 1 : await stored.refcount(Math.floor(offset / geometry.clusterSize));
+      if (refcount !== undefined) this.#reportCopied(at, high, refcount);
     }
-    this.#elsewhere = [];
+    this.#copiedToRead = [];
   }
 
   /** Everything about an entry that does not depend on reference counts. */
   #checkStandard(at: number, high: number, low: number, isAllocated: boolean, offset: number): void {
     const { geometry, report, hasDataFile } = this.#context;
     if ((high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0) {
-      this.#report(at, "reserved-bits", "has reserved bits set");
+      this.#report(at, "reserved-bits", (entry) => ` found l2 entry with reserved bits set: ${entry}`);
     }
-    if (geometry.extendedL2) this.#checkSubclusters(at, isAllocated);
+    if (geometry.extendedL2) this.#checkSubclusters(at, isAllocated, offset);
     if (!isAllocated) return;
     if (offset % geometry.clusterSize !== 0) {
-      this.#report(at, "unaligned", "points at a cluster that is not aligned");
+      const what = this.#containsData(at, low) ? "Data" : "Preallocated";
+      this.#report(at, "unaligned", () => {
+        return ` offset=${offset.toString(16)}: ${what} cluster is not properly aligned; L2 entry corrupted.`;
+      });
     }
-    // Clusters of a data file have no refcount; they count as used once.
-    if (hasDataFile && this.#checksCopied) this.#checkCopied(at, high, true);
+    if (hasDataFile && this.#checksCopied && !isCopied(high)) this.#copiedToRead.push(at);
     report.allocatedClusters += this.#table.active;
     if (this.#nextContiguous !== 0 && offset !== this.#nextContiguous) {
       report.fragmentedClusters += this.#table.active;
@@ -108,13 +111,22 @@ export class L2TableChecker {
     this.#nextContiguous = offset + geometry.clusterSize;
   }
 
-  #checkSubclusters(at: number, isAllocated: boolean): void {
+  #containsData(at: number, low: number): boolean {
+    if (!this.#context.geometry.extendedL2) return (low & ZERO_FLAG) === 0;
+    return this.#table.view.getUint32(at + 12) !== 0;
+  }
+
+  #checkSubclusters(at: number, isAllocated: boolean, offset: number): void {
     const zeroBits = this.#table.view.getUint32(at + 8);
     const allocatedBits = this.#table.view.getUint32(at + 12);
     if (isAllocated && (zeroBits & allocatedBits) !== 0) {
-      this.#report(at, "invalid-entry", "has subclusters that are both allocated and zero");
+      this.#report(at, "invalid-entry", () => {
+        return ` offset=${offset.toString(16)}: Allocated cluster has corrupted subcluster allocation bitmap`;
+      });
     } else if (!isAllocated && allocatedBits !== 0) {
-      this.#report(at, "invalid-entry", "has allocated subclusters but no cluster");
+      this.#report(at, "invalid-entry", () => {
+        return ": Unallocated cluster has non-zero subcluster allocation map";
+      });
     }
   }
 
@@ -128,7 +140,7 @@ export class L2TableChecker {
     const isAligned = cluster * geometry.clusterSize === offset;
     if (cluster < window.first || cluster >= window.end) {
       // An unaligned cluster reaches into the next one, which may be the first of the window.
-      if (!isAligned) window.countRange(offset, geometry.clusterSize, this.#table.total, "A guest cluster");
+      if (!isAligned) window.countRange(offset, geometry.clusterSize, this.#table.total);
       return;
     }
     const index = cluster - window.first;
@@ -136,18 +148,17 @@ export class L2TableChecker {
     if ((flags & KIND_MASK) !== 0) window.flags[index] = flags | KIND_OVERLAP;
     const count = (window.counts[index] as number) + this.#table.total;
     if (isAligned && count <= window.maximum) window.counts[index] = count;
-    else window.countRange(offset, geometry.clusterSize, this.#table.total, "A guest cluster");
+    else window.countRange(offset, geometry.clusterSize, this.#table.total);
     if (this.#checksCopied && (flags & FLAG_STORED_UNKNOWN) === 0) {
-      this.#checkCopied(at, high, (flags & FLAG_STORED_ONE) !== 0);
+      if (isCopied(high) !== ((flags & FLAG_STORED_ONE) !== 0)) this.#copiedToRead.push(at);
     }
   }
 
   #countBeyondEnd(at: number, high: number, offset: number, cluster: number): void {
     const { geometry, window, stored } = this.#context;
-    window.countRange(offset, geometry.clusterSize, this.#table.total, "A guest cluster");
-    if (!this.#checksCopied) return;
-    if (stored.isZeroWithoutReading(cluster)) this.#checkCopied(at, high, false);
-    else this.#elsewhere.push(at);
+    window.countRange(offset, geometry.clusterSize, this.#table.total);
+    if (!this.#checksCopied || (stored.isZeroWithoutReading(cluster) && !isCopied(high))) return;
+    this.#copiedToRead.push(at);
   }
 
   #checkCompressed(at: number, high: number, low: number): void {
@@ -155,13 +166,24 @@ export class L2TableChecker {
     const { view, active, total } = this.#table;
     const hasBitmap = geometry.extendedL2 && (view.getUint32(at + 8) !== 0 || view.getUint32(at + 12) !== 0);
     if (window.isFirstPass) {
-      if (isCopied(high)) this.#report(at, "copied-flag", "is compressed and has the COPIED flag");
-      if (hasDataFile) this.#report(at, "invalid-entry", "is compressed in an image with a data file");
-      else if (hasBitmap) this.#report(at, "invalid-entry", "is compressed and has a subcluster bitmap");
+      const place = `compressed cluster ${(at - this.#table.start) / geometry.l2EntryBytes}`;
+      if (isCopied(high)) {
+        this.#report(at, "copied-flag", () => {
+          const { offset } = decodeCompressedDescriptor(geometry, high, low);
+          return `: coffset=${hex(offset)}: copied flag must never be set for compressed clusters`;
+        });
+      }
+      if (hasDataFile) {
+        this.#report(at, "invalid-entry", (entry) => ` ${place} with data file, entry=0x${entry}`);
+      } else if (hasBitmap) {
+        this.#report(at, "invalid-entry", (entry) => {
+          return ` ${place} with non-zero subcluster allocation bitmap, entry=0x${entry}`;
+        });
+      }
     }
     if (hasDataFile || hasBitmap) return;
     const { offset, length } = decodeCompressedDescriptor(geometry, high, low);
-    window.countRange(offset, length, total, "A compressed cluster");
+    window.countRange(offset, length, total);
     window.noteGuestUse(offset, length);
     if (!window.isFirstPass) return;
     report.allocatedClusters += active;
@@ -170,34 +192,38 @@ export class L2TableChecker {
     report.fragmentedClusters += active;
   }
 
-  #checkCopied(at: number, high: number, isStoredOne: boolean): void {
-    if (isCopied(high) === isStoredOne) return;
-    this.#report(
-      at,
+  #reportCopied(at: number, high: number, refcount: number): void {
+    if (isCopied(high) === (refcount === 1)) return;
+    this.#context.report.addLate(
       "copied-flag",
-      "has a COPIED flag that contradicts the refcount of its cluster",
+      () => ({ message: `ERROR ${describeL2Copied(this.#entryText(at), refcount)}`, ...this.#place(at) }),
       this.#table.active,
     );
   }
 
-  #report(at: number, code: CheckFinding["code"], what: string, times: number = this.#table.total): void {
-    const { view, start, offset } = this.#table;
-    const { geometry, report } = this.#context;
-    const index = (at - start) / geometry.l2EntryBytes;
-    report.add(
+  #report(at: number, code: CheckFinding["code"], message: (entry: string) => string): void {
+    this.#context.report.add(
       "corruption",
       code,
-      () => {
-        const entry = hexHalves(view.getUint32(at), view.getUint32(at + 4));
-        const guestOffset = this.#tableGuestOffset();
-        return {
-          message: `Entry ${index} (${entry}) of the L2 table at 0x${offset.toString(16)} ${what}`,
-          hostOffset: offset + index * geometry.l2EntryBytes,
-          ...(guestOffset === undefined ? {} : { guestOffset: guestOffset + index * geometry.clusterSize }),
-        };
-      },
-      times,
+      () => ({ message: `ERROR${message(this.#entryText(at))}`, ...this.#place(at) }),
+      this.#table.total,
     );
+  }
+
+  #entryText(at: number): string {
+    const { view } = this.#table;
+    return hexHalves(view.getUint32(at), view.getUint32(at + 4));
+  }
+
+  #place(at: number): { readonly hostOffset: number; readonly guestOffset?: number } {
+    const { start, offset } = this.#table;
+    const { geometry } = this.#context;
+    const index = (at - start) / geometry.l2EntryBytes;
+    const guestOffset = this.#tableGuestOffset();
+    return {
+      hostOffset: offset + index * geometry.l2EntryBytes,
+      ...(guestOffset === undefined ? {} : { guestOffset: guestOffset + index * geometry.clusterSize }),
+    };
   }
 
   /** Looked up once per table with findings: the L1 table has to be searched for it. */
@@ -209,4 +235,9 @@ export class L2TableChecker {
     }
     return this.#guestOffset;
   }
+}
+
+/** As `qemu-img check` describes it; `entry` is hexadecimal. */
+export function describeL2Copied(entry: string, refcount: number): string {
+  return `OFLAG_COPIED data cluster: l2_entry=${entry} refcount=${refcount}`;
 }

@@ -74,10 +74,10 @@ export class ReferenceWindow {
    * Counts references to all clusters that [offset, offset + length) touches. The last cluster of an image may lie
    * partly beyond the end of the file; a range that ends a cluster or more beyond it is damage.
    */
-  countRange(offset: number, length: number, weight: number, what: string): void {
+  countRange(offset: number, length: number, weight: number): void {
     if (length <= 0) return;
     if (this.isBeyondEnd(offset, length)) {
-      this.reportBeyondEnd(offset, length, weight, what);
+      this.#reportBeyondEnd(offset, length, weight);
       return;
     }
     const last = Math.min(Math.floor((offset + length - 1) / this.#clusterSize), this.end - 1);
@@ -122,13 +122,13 @@ export class ReferenceWindow {
     return offset + length - this.#fileSize >= this.#clusterSize;
   }
 
-  reportBeyondEnd(offset: number, length: number, weight: number, what: string): void {
+  #reportBeyondEnd(offset: number, length: number, weight: number): void {
     if (!this.isFirstPass) return;
     this.#report.add(
       "corruption",
       "beyond-end",
       () => ({
-        message: `${what} (${length} bytes at offset ${hex(offset)}) lies beyond the end of the file (${this.#fileSize} bytes)`,
+        message: `ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset ${hex(offset)} size ${hex(length)}`,
         hostOffset: offset,
       }),
       weight,
@@ -147,7 +147,7 @@ export class ReferenceWindow {
       "corruption",
       "refcount-overflow",
       () => ({
-        message: `Host cluster ${cluster} has more references than its refcount can hold (${this.maximum})`,
+        message: `ERROR: overflow cluster offset=${hex(cluster * 2 ** this.#clusterBits)}`,
         hostOffset: cluster * 2 ** this.#clusterBits,
       }),
       excess,

@@ -6,9 +6,13 @@ import { viewOf } from "../../format/uint64.ts";
 import { DEFAULT_REFCOUNT_CACHE_BYTES } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { describeL1Copied } from "../check/check-l1.ts";
+import { hexHalves } from "../check/check-report.ts";
+import { describeL2Copied } from "../check/l2-table-checker.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
 import { writeChangedSectors } from "./fix-refcounts.ts";
+import type { RepairOptions } from "./repair-options.ts";
 
 const COPIED_FIRST_BYTE = 0x80;
 
@@ -19,7 +23,7 @@ const COPIED_FIRST_BYTE = 0x80;
 export async function fixCopiedFlags(
   storage: Storage,
   layout: ImageLayout,
-  { signal }: { readonly signal?: AbortSignal | undefined },
+  { signal, onRepair }: Pick<RepairOptions, "signal" | "onRepair">,
 ): Promise<number> {
   const { geometry, l1Table, refcountTable } = layout;
   let fixed = 0;
@@ -29,13 +33,11 @@ export async function fixCopiedFlags(
     location: refcountTable,
     cacheBytes: DEFAULT_REFCOUNT_CACHE_BYTES,
   });
-  const isOnlyOne = async (offset: number): Promise<boolean> => {
+  const refcountOf = async (offset: number): Promise<number> => {
     const cluster = offset / geometry.clusterSize;
     const block = refcounts.blockIndexOf(cluster);
-    return await refcounts.withBlock(
-      block,
-      (table) =>
-        table !== undefined && refcounts.codec.get(table.view, cluster % geometry.refcountsPerBlock) === 1,
+    return await refcounts.withBlock(block, (table) =>
+      table === undefined ? 0 : refcounts.codec.get(table.view, cluster % geometry.refcountsPerBlock),
     );
   };
   const l1 = new Uint8Array(l1Table.length);
@@ -47,10 +49,14 @@ export async function fixCopiedFlags(
     const offset = l1EntryOffset(view, index);
     if (offset === 0 || offset % geometry.clusterSize !== 0) continue;
     try {
-      fixed += await fixTable(storage, layout, offset, isOnlyOne);
-      if (l1EntryCopied(view, index) === (await isOnlyOne(offset))) continue;
-      toggleCopied(view, index * L1_ENTRY_BYTES);
-      fixed++;
+      const refcount = await refcountOf(offset);
+      if (l1EntryCopied(view, index) !== (refcount === 1)) {
+        const entry = entryText(view, index * L1_ENTRY_BYTES);
+        onRepair?.(`Repairing ${describeL1Copied(index, entry, refcount)}`);
+        toggleCopied(view, index * L1_ENTRY_BYTES);
+        fixed++;
+      }
+      fixed += await fixTable(storage, layout, offset, { refcountOf, onRepair });
     } catch (error) {
       // What cannot be read stays as it is, and the check afterwards says so.
       if (!(error instanceof Qcow2Error)) throw error;
@@ -65,7 +71,10 @@ async function fixTable(
   storage: Storage,
   { geometry, hasDataFile }: ImageLayout,
   offset: number,
-  isOnlyOne: (offset: number) => Promise<boolean>,
+  {
+    refcountOf,
+    onRepair,
+  }: { readonly refcountOf: (offset: number) => Promise<number> } & Pick<RepairOptions, "onRepair">,
 ): Promise<number> {
   let fixed = 0;
   const bytes = new Uint8Array(geometry.clusterSize);
@@ -80,12 +89,18 @@ async function fixTable(
     if (cluster % geometry.clusterSize !== 0) continue;
     // In an external data file, nothing is shared.
     if (hasDataFile ? !isCopied(high) && cluster === 0 : cluster === 0) continue;
-    if (isCopied(high) === (hasDataFile || (await isOnlyOne(cluster)))) continue;
+    const refcount = hasDataFile ? 1 : await refcountOf(cluster);
+    if (isCopied(high) === (refcount === 1)) continue;
+    onRepair?.(`Repairing ${describeL2Copied(entryText(view, at), refcount)}`);
     toggleCopied(view, at);
     fixed++;
   }
   await writeChangedSectors(storage, offset, { before, after: bytes });
   return fixed;
+}
+
+function entryText(view: DataView, at: number): string {
+  return hexHalves(view.getUint32(at), view.getUint32(at + 4));
 }
 
 function toggleCopied(view: DataView, at: number): void {

@@ -5,12 +5,13 @@ import { SECTOR_SIZE } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
+import { describeMismatch } from "../check/compare-refcounts.ts";
 import type { ReferenceWindow } from "../check/reference-window.ts";
-import type { CheckOptions } from "../check-result.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
+import type { RepairOptions } from "./repair-options.ts";
 
-export interface FixRefcountsOptions extends Pick<CheckOptions, "signal" | "memoryBytes"> {
+export interface FixRefcountsOptions extends Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair"> {
   /** Also count more references where there are more; else only fewer where there are fewer. */
   readonly raise: boolean;
 }
@@ -26,7 +27,7 @@ export interface FixedRefcounts {
 export async function fixRefcounts(
   storage: Storage,
   layout: ImageLayout,
-  { raise, ...options }: FixRefcountsOptions,
+  { raise, onRepair, ...options }: FixRefcountsOptions,
 ): Promise<FixedRefcounts> {
   const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true };
   let store: RefcountStore;
@@ -46,24 +47,23 @@ export async function fixRefcounts(
     const endBlock = Math.ceil(window.end / refcountsPerBlock);
     for (let block = Math.floor(window.first / refcountsPerBlock); block < endBlock; block++) {
       options.signal?.throwIfAborted();
-      await fixBlock({ storage, store, block, window, raise }, fixed);
+      await fixBlock({ storage, store, block, window, raise, onRepair }, fixed);
     }
   });
   if (fixed.raised + fixed.lowered > 0) await storage.flush();
   return fixed;
 }
 
-interface BlockToFix {
+interface BlockToFix extends Pick<FixRefcountsOptions, "raise" | "onRepair"> {
   readonly storage: Storage;
   readonly store: RefcountStore;
   /** Index in the refcount table. */
   readonly block: number;
   readonly window: ReferenceWindow;
-  readonly raise: boolean;
 }
 
 async function fixBlock(
-  { storage, store, block, window, raise }: BlockToFix,
+  { storage, store, block, window, raise, onRepair }: BlockToFix,
   fixed: FixedRefcounts,
 ): Promise<void> {
   const { geometry, codec } = store;
@@ -90,6 +90,7 @@ async function fixBlock(
     const at = first + index - block * refcountsPerBlock;
     const stored = codec.get(viewOf(before), at);
     if (stored === count || (stored < count && !raise)) continue;
+    onRepair?.(`Repairing ${describeMismatch(first + index, stored, count)}`);
     codec.set(viewOf(after), at, count);
     if (stored < count) fixed.raised++;
     else fixed.lowered++;

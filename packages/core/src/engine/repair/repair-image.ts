@@ -8,8 +8,13 @@
  * 3. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
  */
 import { Qcow2Error } from "../../errors.ts";
-import { INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY } from "../../format/feature-bits.ts";
-import { HEADER_INCOMPATIBLE_FEATURES_AT } from "../../format/header.ts";
+import {
+  FEATURE_TYPE_AUTOCLEAR,
+  INCOMPATIBLE_CORRUPT,
+  INCOMPATIBLE_DIRTY,
+  knownFeatureMask,
+} from "../../format/feature-bits.ts";
+import { HEADER_AUTOCLEAR_FEATURES_AT, HEADER_INCOMPATIBLE_FEATURES_AT } from "../../format/header.ts";
 import { viewOf } from "../../format/uint64.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
@@ -22,24 +27,7 @@ import { mendBitmaps } from "./mend-bitmaps.ts";
 import { mendSnapshots } from "./mend-snapshots.ts";
 import { mendTables } from "./mend-tables.ts";
 import { rebuildRefcounts } from "./rebuild-refcounts.ts";
-
-export interface RepairOptions extends CheckOptions {
-  /**
-   * "leaks": give back clusters that nothing refers to, and put COPIED flags right if nothing else is wrong. "all":
-   * everything that can be repaired.
-   */
-  readonly what: "leaks" | "all";
-}
-
-export interface RepairResult {
-  /** What was wrong. */
-  readonly before: CheckResult;
-  /** What is wrong now. */
-  readonly after: CheckResult;
-  /** Entries that were put right: what follows from one mistake may take more than one. */
-  readonly corruptionsFixed: number;
-  readonly leaksFixed: number;
-}
+import type { RepairOptions, RepairResult } from "./repair-options.ts";
 
 interface Fixed {
   corruptions: number;
@@ -51,12 +39,13 @@ const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-clust
 
 /**
  * Repairs the qcow2 image in `storage`, which nobody else may have open. Guest data that could be read before can be
- * read afterwards; what led nowhere reads as zeroes, or as the backing file. An image without findings is not written to.
+ * read afterwards; what led nowhere reads as zeroes, or as the backing file. An image without findings is not
+ * written to, except for autoclear bits that are not known.
  * @throws Qcow2Error as `checkStorage`; "needs-repair" if the active L1 table is not in the file: nothing is left that
  *   tells where data is, and freeing it would make that final; "read-only", "io"; the signal's reason
  */
 export async function repairStorage(storage: Storage, options: RepairOptions): Promise<RepairResult> {
-  const { what, ...checkOptions } = options;
+  const { what, onRepair, onRemaining, ...checkOptions } = options;
   const found = new Map<CheckFinding["code"], number>();
   const overlapping = new Set<number>();
   const layout = await readImageLayout(storage, { forCheck: true });
@@ -64,6 +53,7 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
     { storage, layout },
     {
       ...checkOptions,
+      repairs: what === "all",
       onFinding: (finding) => {
         found.set(finding.code, (found.get(finding.code) ?? 0) + 1);
         if (finding.overlaps === true && finding.hostOffset !== undefined)
@@ -72,7 +62,7 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
       },
     },
   );
-  const quiet = { signal: options.signal, memoryBytes: options.memoryBytes };
+  const quiet = { signal: options.signal, memoryBytes: options.memoryBytes, onRepair };
   const fixed: Fixed = { corruptions: 0, leaks: 0 };
   if (what === "leaks") {
     if (before.leaks > 0)
@@ -85,7 +75,7 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
   } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
     await repairAll(storage, { layout, found, overlapping, options: quiet }, fixed);
   }
-  const after = await finish(storage, before, quiet);
+  const after = await finish(storage, before, { ...quiet, onFinding: onRemaining });
   return { before, after, corruptionsFixed: fixed.corruptions, leaksFixed: fixed.leaks };
 }
 
@@ -95,7 +85,7 @@ interface Damage {
   readonly found: ReadonlyMap<CheckFinding["code"], number>;
   /** Host offsets of clusters that are metadata and something else. */
   readonly overlapping: ReadonlySet<number>;
-  readonly options: Pick<CheckOptions, "signal" | "memoryBytes">;
+  readonly options: Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair">;
 }
 
 async function repairAll(
@@ -104,7 +94,8 @@ async function repairAll(
   fixed: Fixed,
 ): Promise<void> {
   await assertL1IsThere(storage, layout);
-  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
+  const isOnlyRefcounts =
+    overlapping.size === 0 && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
   if (!isOnlyRefcounts) {
     fixed.corruptions += await mendSnapshots(storage, current);
@@ -123,13 +114,14 @@ async function repairAll(
   } else {
     const wrong = await wrongRefcounts(storage, current, options);
     if (wrong.corruptions + wrong.leaks > 0) {
+      options.onRepair?.("Rebuilding refcount structure");
       await rebuildRefcounts(storage, current, { ...options, accepts: () => true });
       fixed.corruptions += wrong.corruptions + (inPlace?.raised ?? 0);
       fixed.leaks += wrong.leaks + (inPlace?.lowered ?? 0);
       current = await readImageLayout(storage, { forCheck: true });
     }
   }
-  fixed.corruptions += await fixCopiedFlags(storage, current, { signal: options.signal });
+  fixed.corruptions += await fixCopiedFlags(storage, current, options);
 }
 
 /** @throws Qcow2Error "needs-repair" */
@@ -162,23 +154,28 @@ async function wrongRefcounts(
   return wrong;
 }
 
-/** The check of what there is now; clears the bits that say that something is wrong if nothing is. */
-async function finish(
-  storage: Storage,
-  before: CheckResult,
-  options: Damage["options"],
-): Promise<CheckResult> {
+/** The check of what there is now; clears the bits that say that something is wrong if nothing is, and unknown ones. */
+async function finish(storage: Storage, before: CheckResult, options: CheckOptions): Promise<CheckResult> {
   const layout = await readImageLayout(storage, { forCheck: true });
   const wasClean = before.corruptions + before.leaks + before.checkErrors === 0;
   const after = wasClean ? before : await checkImage({ storage, layout }, options);
-  const bits = layout.header.incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
-  if (bits === 0n || after.corruptions + after.checkErrors > 0) return after;
-  const features = new Uint8Array(8);
-  await readExactly(storage, HEADER_INCOMPATIBLE_FEATURES_AT, features, "Header");
-  viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) & ~bits);
+  const { incompatibleFeatures, autoclearFeatures } = layout.header;
+  const warnings = incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
+  const unknown = autoclearFeatures & ~knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);
+  const isGood = after.corruptions + after.checkErrors === 0;
   // The bits are a warning until everything that makes them unnecessary is durable.
-  await storage.flush();
-  await storage.write(HEADER_INCOMPATIBLE_FEATURES_AT, features);
-  await storage.flush();
+  if (isGood && warnings !== 0n) await clearBits(storage, HEADER_INCOMPATIBLE_FEATURES_AT, warnings);
+  // Whoever writes to an image clears what it does not know (specification: "autoclear_features").
+  if (unknown !== 0n) await clearBits(storage, HEADER_AUTOCLEAR_FEATURES_AT, unknown);
   return after;
+}
+
+/** Clears bits of one of the header's feature fields, when everything before it is durable. */
+async function clearBits(storage: Storage, at: number, bits: bigint): Promise<void> {
+  const features = new Uint8Array(8);
+  await readExactly(storage, at, features, "Header");
+  viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) & ~bits);
+  await storage.flush();
+  await storage.write(at, features);
+  await storage.flush();
 }
