@@ -35,6 +35,8 @@ export interface Command<Table extends OptionTable = OptionTable> {
   readonly help: CommandHelp;
   /** The last word is an operand even if it begins with a dash, as a negative size does. */
   readonly lastIsOperand?: boolean;
+  /** What operands can be, for completion; a word that ends in "=" is followed by a file name. Default: file names. */
+  readonly operandWords?: readonly string[];
   /** Returns the exit code; failures are thrown. */
   run(args: ParsedArguments<Table>, context: CommandContext): Promise<number>;
 }

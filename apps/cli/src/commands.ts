@@ -1,4 +1,4 @@
-/** The commands by name. Each is loaded only when it is called, so that the others cost no start-up time. */
+/** The commands by name, in alphabetical order. Each is loaded only when it is called, so that the others cost no start-up time. */
 import type { Command } from "./command.ts";
 
 interface CommandEntry {
@@ -31,6 +31,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Compare the content of two images",
     load: async () => (await import("./commands/compare.ts")).compareCommand,
   },
+  completion: {
+    summary: "Print a script that lets a shell complete this command's words",
+    load: async () => (await import("./commands/completion.ts")).completionCommand,
+  },
   convert: {
     summary: "Copy images to a new image, in the same or another format",
     load: async () => (await import("./commands/convert.ts")).convertCommand,
@@ -42,6 +46,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   dd: {
     summary: "Copy blocks of an image to a new image",
     load: async () => (await import("./commands/dd.ts")).ddCommand,
+  },
+  help: {
+    summary: "Explain a command",
+    load: async () => (await import("./commands/help.ts")).helpCommand,
   },
   info: {
     summary: "Show what an image is: format, sizes, snapshots, backing files",
@@ -76,3 +84,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: async () => (await import("./commands/snapshot.ts")).snapshotCommand,
   },
 };
+
+export function findCommand(name: string): CommandEntry | undefined {
+  return Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+}

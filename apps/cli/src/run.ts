@@ -1,6 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import type { Command, CommandContext } from "./command.ts";
-import { COMMANDS } from "./commands.ts";
+import { findCommand } from "./commands.ts";
 import { CommandError, UsageError } from "./errors/command-errors.ts";
 import { describeError, oneLine } from "./errors/describe-error.ts";
 import { getopt } from "./options/getopt.ts";
@@ -32,7 +32,7 @@ export async function run(argv: readonly string[], streams: Streams = process): 
   let invocation: string = program;
   try {
     const [name, ...rest] = words;
-    const entry = name === undefined ? undefined : COMMANDS[name];
+    const entry = name === undefined ? undefined : findCommand(name);
     if (name === undefined || entry === undefined) {
       return await runWithoutCommand(program, name, out);
     }
@@ -74,7 +74,7 @@ async function runWithoutCommand(
   out: Printer,
 ): Promise<number> {
   if (name === undefined) throw new UsageError("Not enough arguments");
-  if (name === "help" || name === "-h" || isAbbreviation(name, "--help")) {
+  if (name === "-h" || isAbbreviation(name, "--help")) {
     const { programHelp } = await import("./output/help-text.ts");
     await out.print(programHelp(program));
     return 0;

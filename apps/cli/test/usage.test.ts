@@ -18,6 +18,16 @@ describe("help", () => {
     expect(lines.filter((line) => line.length > 120)).toEqual([]);
   });
 
+  test("is also what 'help' prints", async () => {
+    expect((await runHere(".", ["help"])).stdout).toBe((await runHere(".", ["--help"])).stdout);
+    expect((await runHere(".", ["help", "convert"])).stdout).toBe(
+      (await runHere(".", ["convert", "--help"])).stdout,
+    );
+    const unknown = await runHere(".", ["help", "toString"]);
+    expect(unknown).toMatchObject({ exitCode: 1, stdout: "" });
+    expect(unknown.stderr).toMatch(/Command not found: toString/);
+  });
+
   test("goes before everything else", async () => {
     const { start } = await workspace();
     const outcome = await start("convert", "-h", "--bogus");
@@ -40,6 +50,9 @@ describe("wrong usage exits with 1, points to the help and writes nothing", () =
   test.each<[string[], RegExp]>([
     [[], /Not enough arguments/],
     [["bogus"], /Command not found: bogus/],
+    [["constructor"], /Command not found: constructor/],
+    [["help", "bogus"], /Command not found: bogus/],
+    [["completion"], /Expecting the name of a shell: bash, zsh, fish/],
     [["--bogus"], /unrecognized option '--bogus'/],
     [["info"], /Expecting one image file name/],
     [["info", "a", "b"], /Expecting one image file name/],

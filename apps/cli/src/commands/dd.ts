@@ -31,6 +31,7 @@ const OPTIONS: Readonly<
 
 export const ddCommand: Command<typeof OPTIONS> = {
   options: OPTIONS,
+  operandWords: ["bs=", "count=", "if=", "of=", "skip="],
   help: {
     usage: ["[OPTIONS] [bs=SIZE] [count=N] [skip=N] if=INPUT of=OUTPUT"],
     description: `Copies blocks of an image to a new image. OUTPUT is replaced only when the copy is complete, and is as large as

@@ -28,8 +28,8 @@ const OPTIONS: Readonly<
   shrink: { long: "shrink", help: "allow a smaller size: what lies behind it is lost" },
   preallocation: {
     long: "preallocation",
-    value: "MODE",
-    help: "reserve what is added: off, metadata, falloc or full",
+    value: "off|metadata|falloc|full",
+    help: "reserve what is added",
   },
   object: OBJECT,
 };

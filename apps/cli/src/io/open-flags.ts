@@ -44,8 +44,8 @@ export const OPEN_OPTIONS: Readonly<
   discard: {
     short: "d",
     long: "discard",
-    value: "MODE",
-    help: "unmap (default): discards give up space; ignore",
+    value: "unmap|ignore",
+    help: "unmap (default): discards give up space",
   },
   forceShare: {
     short: "U",

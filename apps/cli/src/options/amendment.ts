@@ -5,7 +5,8 @@ import { CreationOptions, optionLines } from "./creation-options.ts";
 import { CREATION_OPTIONS, isCreatableFormat, refusedFormat } from "./creation-schema.ts";
 import { parseOptionList } from "./option-list.ts";
 
-const AMENDABLE: readonly string[] = [
+/** Names of those. */
+export const AMENDABLE: readonly string[] = [
   "backing_file",
   "backing_fmt",
   "compat",

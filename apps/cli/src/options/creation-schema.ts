@@ -6,6 +6,8 @@ export interface CreationOption {
   /** Printed when the option is not given; options without a default are then not printed. */
   readonly standard?: string;
   readonly help: string;
+  /** What it can be, where that is a few words. */
+  readonly choices?: readonly string[];
   /** Why it is refused, for options that are known and not supported. */
   readonly unsupported?: string;
 }
@@ -57,10 +59,26 @@ export const CREATION_OPTIONS: Readonly<Record<CreatableFormat, readonly Creatio
       help: "unit of allocation, a power of two from 512 to 2M",
     },
     { name: "extended_l2", kind: "switch", standard: "off", help: "32 subclusters in each cluster" },
-    { name: "preallocation", kind: "string", help: "off, metadata, falloc or full" },
-    { name: "compression_type", kind: "string", standard: "zlib", help: "zlib or zstd" },
+    {
+      name: "preallocation",
+      kind: "string",
+      help: "off, metadata, falloc or full",
+      choices: ["off", "metadata", "falloc", "full"],
+    },
+    {
+      name: "compression_type",
+      kind: "string",
+      standard: "zlib",
+      help: "zlib or zstd",
+      choices: ["zlib", "zstd"],
+    },
     SIZE,
-    { name: "compat", kind: "string", help: "version of the format: 0.10 (v2) or 1.1 (v3)" },
+    {
+      name: "compat",
+      kind: "string",
+      help: "version of the format: 0.10 (v2) or 1.1 (v3)",
+      choices: ["0.10", "1.1"],
+    },
     { name: "backing_file", kind: "string", help: "file whose content shows where nothing was written" },
     { name: "backing_fmt", kind: "string", help: "format of the backing file" },
     { name: "data_file", kind: "string", help: "separate file for the guest's data" },
@@ -74,7 +92,16 @@ export const CREATION_OPTIONS: Readonly<Record<CreatableFormat, readonly Creatio
     },
     ...FILE_OPTIONS,
   ],
-  raw: [SIZE, { name: "preallocation", kind: "string", help: "off, falloc or full" }, ...FILE_OPTIONS],
+  raw: [
+    SIZE,
+    {
+      name: "preallocation",
+      kind: "string",
+      help: "off, falloc or full",
+      choices: ["off", "falloc", "full"],
+    },
+    ...FILE_OPTIONS,
+  ],
 };
 
 /** Formats of QEMU that this command knows by name and cannot write. */

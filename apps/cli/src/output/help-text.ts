@@ -7,7 +7,10 @@ const HELP_COLUMN = 28;
 
 /** `qcow2 --help`. */
 export function programHelp(program: ProgramName): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`);
+  const width = Math.max(...Object.keys(COMMANDS).map(({ length }) => length));
+  const commands = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(width)} ${summary}`,
+  );
   return `${[
     `Usage: ${program} COMMAND [OPTIONS] FILE...`,
     "",
