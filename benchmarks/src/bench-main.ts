@@ -1,123 +1,64 @@
 /** The command `bench`: see its help. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { DEFAULT_ROUNDS, DEFAULT_SIZE, printEngineBenchmark } from "./engine/print-engine.ts";
-import { replaceResults, resultsInMarkdown } from "./report/markdown.ts";
+import { dirname, join } from "node:path";
+import { BENCH_HELP, type BenchCommand, parseBenchArguments } from "./bench-options.ts";
+import { isUsageError } from "./command-line.ts";
+import { findContestants } from "./contestants/find-contestants.ts";
+import type { EngineResults } from "./engine/engine-results.ts";
+import { DEFAULT_SIZE, printEngineBenchmark } from "./engine/print-engine.ts";
+import { measureLimits } from "./limits/measure-limits.ts";
+import { baseSummary } from "./report/base-summary.ts";
+import { compareTools } from "./report/compare-tools.ts";
+import { LIMIT_HEADINGS, limitRow, limitsInWords } from "./report/limits-table.ts";
+import { lossesInMarkdown, replaceResults, winsInMarkdown } from "./report/markdown.ts";
 import { caseRows, HEADINGS, plainTable } from "./report/table.ts";
-import { parseBytes } from "./report/units.ts";
-import type { CaseResult } from "./results.ts";
-import { CASES } from "./run/cases.ts";
-import { REPOSITORY } from "./run/contestants.ts";
-import { type BenchmarkOptions, runBenchmarks } from "./run/run-benchmarks.ts";
+import { REPOSITORY } from "./repository.ts";
+import type { BenchmarkResults, CaseResult } from "./results.ts";
+import { runBenchmarks } from "./run/run-benchmarks.ts";
 import { WrongResult } from "./run/verify.ts";
 
-/** Among the names of cases: the benchmark of the engine. */
-const ENGINE = "engine";
-
-const HELP = `Usage: npm run bench -- [OPTIONS]
-
-Runs our command, qemu-img of the releases found, and cp in turn on one disk, as whole processes; judges every result
-with qemu-img; prints medians, ranges, processor time and peak memory; writes all of it as JSON. Then the engine beside
-a raw file, as "npm run engine -w @qcow2/benchmarks" does.
-
-  --runs N         runs of each tool for each case (default 5)
-  --cases LIST     ${CASES.map(({ id }) => id).join(",\n                   ")},
-                   ${ENGINE}
-  --disk FILE      a raw disk to use; it is only read
-  --seed N         otherwise a disk is generated (default seed 1)
-  --size SIZE        of this size (default 4G)
-  --data SIZE        with this much data (default 1G)
-  --qemu LIST      releases, as 10.0,7.2 or all (default: 10.0 and the newest found)
-  --node FILE      also run our command on this Node.js; may be given several times
-  --work DIR       where disks are made, and removed in the end (default .cache/benchmarks)
-  --json FILE      the results (default DIR/results.json)
-  --update         also write the results into BENCHMARKS.md
-`;
-
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: "string", default: "5" },
-      cases: { type: "string" },
-      disk: { type: "string" },
-      seed: { type: "string", default: "1" },
-      size: { type: "string", default: "4G" },
-      data: { type: "string", default: "1G" },
-      qemu: { type: "string" },
-      node: { type: "string", multiple: true, default: [] },
-      work: { type: "string" },
-      json: { type: "string" },
-      update: { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
+async function main(): Promise<void> {
+  const command = parseBenchArguments(process.argv.slice(2));
+  if (command === "help") {
+    process.stdout.write(BENCH_HELP);
+    return;
   }
-  if (values.update && values.cases !== undefined) {
-    throw new RangeError("--update needs all cases: BENCHMARKS.md shows what was measured together");
+  const results = command.cases?.length === 0 ? undefined : await benchProcesses(command);
+  const engine = await benchEngine(command);
+  if (results === undefined) return;
+  printSummary(results, engine);
+  process.stdout.write(`\nResults: ${command.json}\n`);
+  if (command.summary !== undefined) await appendFile(command.summary, baseSummary(results));
+  if (command.update) {
+    const document = join(REPOSITORY, "BENCHMARKS.md");
+    await writeFile(document, replaceResults(await readFile(document, "utf8"), results, engine));
   }
-  const work = values.work === undefined ? join(REPOSITORY, ".cache/benchmarks") : resolve(values.work);
-  const wanted = values.cases?.split(",");
-  const processCases = wanted?.filter((id) => id !== ENGINE);
-  const options: BenchmarkOptions = {
-    disk:
-      values.disk === undefined
-        ? {
-            kind: "generated",
-            seed: parseCount("seed", values.seed, 0),
-            size: parseBytes(values.size),
-            dataBytes: parseBytes(values.data),
-          }
-        : { kind: "file", path: values.disk },
-    runs: parseCount("runs", values.runs, 1),
-    cases: processCases,
-    qemu: values.qemu?.split(","),
-    nodes: [process.execPath, ...values.node],
-    work,
-    onMessage: (message) => process.stderr.write(`${message}\n`),
-    onCase: printCase,
-  };
-  if (processCases === undefined || processCases.length > 0) await benchProcesses(options, values);
-  if (wanted === undefined || wanted.includes(ENGINE)) {
-    await printEngineBenchmark({
-      rounds: DEFAULT_ROUNDS,
-      sizeBytes: DEFAULT_SIZE,
-      seed: parseCount("seed", values.seed, 0),
-      folder: tmpdir(),
-      json: join(work, "engine.json"),
-      update: values.update,
-    });
-  }
-  return 0;
 }
 
 /** Whole processes: ours and theirs. */
-async function benchProcesses(
-  options: BenchmarkOptions,
-  values: { readonly json?: string | undefined; readonly update: boolean },
-): Promise<void> {
-  const results = await runBenchmarks(options);
-  const json = values.json === undefined ? join(options.work, "results.json") : resolve(values.json);
-  await mkdir(dirname(json), { recursive: true });
-  await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
-  process.stdout.write(
-    `\n${resultsInMarkdown(results).split("\n## Measured")[0]!.trim()}\n\nResults: ${json}\n`,
-  );
-  if (values.update) {
-    const document = join(REPOSITORY, "BENCHMARKS.md");
-    await writeFile(document, replaceResults(await readFile(document, "utf8"), results));
-  }
+async function benchProcesses(command: BenchCommand): Promise<BenchmarkResults> {
+  const results = await runBenchmarks({
+    ...command,
+    contestants: await findContestants(command),
+    onMessage: (message) => process.stderr.write(`${message}\n`),
+    onCase: printCase,
+  });
+  await mkdir(dirname(command.json), { recursive: true });
+  await writeFile(command.json, `${JSON.stringify(results, null, 2)}\n`);
+  return results;
 }
 
-function parseCount(name: string, text: string, smallest: number): number {
-  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(count >= smallest && count < 2 ** 32))
-    throw new RangeError(`--${name} '${text}' is no number from ${smallest}`);
-  return count;
+async function benchEngine(command: BenchCommand): Promise<EngineResults | undefined> {
+  if (command.engineRounds === undefined) return undefined;
+  return await printEngineBenchmark({
+    rounds: command.engineRounds,
+    sizeBytes: DEFAULT_SIZE,
+    seed: command.recipe.seed,
+    folder: tmpdir(),
+    json: join(command.work, "engine.json"),
+    update: command.update,
+  });
 }
 
 function printCase(result: CaseResult): void {
@@ -126,15 +67,22 @@ function printCase(result: CaseResult): void {
   process.stdout.write(`\n${result.title}\n${rows}\n${leftOut}\n`);
 }
 
+function printSummary(results: BenchmarkResults, engine: EngineResults | undefined): void {
+  const comparisons = compareTools(results);
+  const limits = measureLimits(results, engine);
+  const sections = [
+    ["Where we lose", lossesInMarkdown(comparisons)],
+    ["Where we win", winsInMarkdown(comparisons)],
+    ["Limits", `${limitsInWords(limits)}\n\n${plainTable([LIMIT_HEADINGS, ...limits.map(limitRow)])}`],
+  ];
+  for (const [heading, text] of sections) process.stdout.write(`\n## ${heading}\n\n${text}\n`);
+}
+
 try {
-  process.exitCode = await main();
+  await main();
 } catch (error) {
   const expected = error instanceof WrongResult || error instanceof RangeError || isUsageError(error);
   if (!expected) throw error;
   console.error(`bench: ${error.message}`);
   process.exitCode = 1;
-}
-
-function isUsageError(error: unknown): error is Error {
-  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
 }

@@ -2,9 +2,10 @@
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { isUsageError, parseCount } from "./command-line.ts";
 import { DEFAULT_ROUNDS, DEFAULT_SIZE, printEngineBenchmark } from "./engine/print-engine.ts";
 import { formatBytes, parseBytes } from "./report/units.ts";
-import { REPOSITORY } from "./run/contestants.ts";
+import { REPOSITORY } from "./repository.ts";
 import { WrongResult } from "./run/verify.ts";
 
 const HELP = `Usage: npm run engine -w @qcow2/benchmarks [-- OPTIONS]
@@ -58,13 +59,6 @@ async function main(): Promise<number> {
   return 0;
 }
 
-function parseCount(name: string, text: string, smallest: number): number {
-  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(count >= smallest && count < 2 ** 32))
-    throw new RangeError(`--${name} '${text}' is no number from ${smallest}`);
-  return count;
-}
-
 try {
   process.exitCode = await main();
 } catch (error) {
@@ -72,8 +66,4 @@ try {
   if (!expected) throw error;
   console.error(`engine: ${error.message}`);
   process.exitCode = 1;
-}
-
-function isUsageError(error: unknown): error is Error {
-  return error instanceof Error && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
 }

@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { isUsageError } from "./command-line.ts";
 import { DEFAULT_OS_DISK, makeOsDisk, OsDiskError } from "./os-disk.ts";
 import { formatBytes, parseBytes } from "./report/units.ts";
 
@@ -39,13 +40,4 @@ try {
   if (!(error instanceof OsDiskError || error instanceof RangeError || isUsageError(error))) throw error;
   console.error(`os-disk: ${error.message}`);
   process.exitCode = 1;
-}
-
-function isUsageError(error: unknown): error is Error {
-  return (
-    error instanceof Error &&
-    "code" in error &&
-    typeof error.code === "string" &&
-    error.code.startsWith("ERR_PARSE_ARGS")
-  );
 }

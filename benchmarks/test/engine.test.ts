@@ -8,7 +8,7 @@ import { engineRow, isAboveLimit, replaceEngineResults, verdictOf } from "../src
 import type { EngineCaseResult } from "../src/engine/engine-results.ts";
 import { drawOffsets } from "../src/engine/io-sequence.ts";
 import { runEngineBenchmark } from "../src/engine/run-engine-benchmark.ts";
-import { REPOSITORY } from "../src/run/contestants.ts";
+import { REPOSITORY } from "../src/repository.ts";
 
 const MIB = 2 ** 20;
 

@@ -3,14 +3,30 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type BenchmarkCase, CASES } from "../src/cases/cases.ts";
+import type { Contestant, ContestantKind } from "../src/contestants/contestant.ts";
+import {
+  findOurs,
+  findQemuImg,
+  type ImageContestant,
+  imageContestant,
+} from "../src/contestants/image-commands.ts";
+import { inputPaths } from "../src/inputs/all-inputs.ts";
+import type { InputPaths } from "../src/inputs/input-kind.ts";
+import { InputStore } from "../src/inputs/input-store.ts";
 import { findMeter } from "../src/measure/measure-process.ts";
-import { type BenchmarkCase, CASES } from "../src/run/cases.ts";
-import { type Contestant, findOurs, findQemuImg, REPOSITORY } from "../src/run/contestants.ts";
-import { type Inputs, prepareInputs } from "../src/run/prepare-inputs.ts";
+import { REPOSITORY } from "../src/repository.ts";
 import { runCase } from "../src/run/run-case.ts";
 import { WrongResult } from "../src/run/verify.ts";
 
 const MIB = 2 ** 20;
+const SMALL_SIZES = {
+  disk: 16 * MIB,
+  diskData: 6 * MIB,
+  full: MIB,
+  sparse: 64 * MIB,
+  preallocated: 8 * MIB,
+};
 const built = existsSync(join(REPOSITORY, "apps/cli/dist/main.js"));
 
 function caseOf(id: string): BenchmarkCase {
@@ -19,19 +35,17 @@ function caseOf(id: string): BenchmarkCase {
 
 describe.skipIf(!built)(`a case${built ? "" : " (left out: the command is not built)"}`, () => {
   let folder: string;
-  let ours: Contestant;
-  let maker: Contestant;
-  let inputs: Inputs;
+  let ours: ImageContestant;
+  let judge: ImageContestant;
+  let inputs: InputPaths;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "qcow2-benchmarks-"));
     ours = await findOurs(process.execPath);
-    maker = (await findQemuImg(undefined))[0] ?? ours;
-    inputs = await prepareInputs({
-      folder,
-      disk: { kind: "generated", seed: 5, size: 16 * MIB, dataBytes: 6 * MIB },
-      maker,
-      names: new Set(["qcow2"]),
-    });
+    judge = (await findQemuImg())[0] ?? ours;
+    const recipe = { seed: 5, sizes: SMALL_SIZES, diskFile: undefined };
+    const store = new InputStore({ folder, recipe, tool: judge });
+    for (const name of ["disk", "disk-qcow2"] as const) await store.make(name);
+    inputs = inputPaths(folder, recipe);
   });
   afterAll(async () => {
     await rm(folder, { recursive: true, force: true });
@@ -42,7 +56,8 @@ describe.skipIf(!built)(`a case${built ? "" : " (left out: the command is not bu
     const result = await runCase({
       benchmark,
       contestants,
-      judge: { tool: maker, inputs: inputs.paths },
+      judge,
+      inputs,
       meter: await findMeter(),
       runs,
       folder,
@@ -52,7 +67,7 @@ describe.skipIf(!built)(`a case${built ? "" : " (left out: the command is not bu
   }
 
   /** Ours, but `change` alters the words in `args` before ours gets them. */
-  async function cheat(change: string): Promise<Contestant> {
+  async function cheat(change: string, kind: ContestantKind = "ours"): Promise<Contestant> {
     const path = join(folder, "cheat.cjs");
     await writeFile(
       path,
@@ -62,7 +77,7 @@ describe.skipIf(!built)(`a case${built ? "" : " (left out: the command is not bu
       process.exitCode = spawnSync(process.execPath, [bin, ...args], { stdio: "inherit" }).status;`,
     );
     const [node, bin] = ours.command;
-    return { ...ours, name: "cheat", command: [node, path, bin!] };
+    return imageContestant({ name: "cheat", kind, command: [node, path, bin!] });
   }
 
   test("runs the tools in turn, each as often, each time another first, and leaves no output behind", async () => {
@@ -108,9 +123,19 @@ describe.skipIf(!built)(`a case${built ? "" : " (left out: the command is not bu
     expect(String(error)).toContain(why);
   });
 
+  test("what is wrong with the base does not end the benchmark: the base is left out, with the reason", async () => {
+    const base = await cheat(`args = ["--version"];`, "base");
+    const { result, order } = await run(caseOf("compare"), [base, ours], 2);
+    expect(order).toEqual([ours.name, ours.name]);
+    expect(result.tools.map(({ name }) => name)).toEqual([ours.name]);
+    expect(result.leftOut).toEqual([expect.stringContaining("cheat")]);
+  });
+
   test("a tool that cannot write zstd is left out, with the reason", async () => {
-    const { result } = await run(caseOf("raw-to-zstd"), [{ ...ours, writesZstd: false }]);
+    const { command } = ours;
+    const old = imageContestant({ name: "old", kind: "ours", command, noZstd: "too old" });
+    const { result } = await run(caseOf("raw-to-zstd"), [old]);
     expect(result.tools).toEqual([]);
-    expect(result.leftOut).toEqual([expect.stringContaining("Node.js 22.15")]);
+    expect(result.leftOut).toEqual(["old: too old"]);
   });
 });

@@ -50,7 +50,8 @@ export async function generateDisk(options: GenerateOptions): Promise<GeneratedD
   return { writtenBytes };
 }
 
-async function writeFully(
+/** Writes all of `bytes` at `at`. */
+export async function writeFully(
   file: Awaited<ReturnType<typeof open>>,
   bytes: Uint8Array,
   at: number,

@@ -2,8 +2,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { plainTable } from "../report/table.ts";
-import { REPOSITORY } from "../run/contestants.ts";
+import { REPOSITORY } from "../repository.ts";
 import { costTable, ENGINE_HEADINGS, engineRow, replaceEngineResults, verdictOf } from "./engine-report.ts";
+import type { EngineResults } from "./engine-results.ts";
 import { type EngineBenchmarkOptions, runEngineBenchmark } from "./run-engine-benchmark.ts";
 
 export const DEFAULT_ROUNDS = 31;
@@ -16,7 +17,7 @@ export async function printEngineBenchmark(
     /** Also into BENCHMARKS.md. */
     readonly update: boolean;
   },
-): Promise<void> {
+): Promise<EngineResults> {
   const results = await runEngineBenchmark({
     ...options,
     onCase: (result) => process.stderr.write(`${engineRow(result).slice(0, 5).join("  ")}\n`),
@@ -30,7 +31,9 @@ export async function printEngineBenchmark(
   );
   await mkdir(dirname(options.json), { recursive: true });
   await writeFile(options.json, `${JSON.stringify(results, null, 2)}\n`);
-  if (!options.update) return;
-  const document = join(REPOSITORY, "BENCHMARKS.md");
-  await writeFile(document, replaceEngineResults(await readFile(document, "utf8"), results));
+  if (options.update) {
+    const document = join(REPOSITORY, "BENCHMARKS.md");
+    await writeFile(document, replaceEngineResults(await readFile(document, "utf8"), results));
+  }
+  return results;
 }

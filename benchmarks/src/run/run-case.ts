@@ -1,18 +1,22 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
+import type { BenchmarkCase } from "../cases/cases.ts";
+import { inputsOf } from "../cases/jobs.ts";
+import { type Contestant, isCommand } from "../contestants/contestant.ts";
+import type { ImageTool, InputPaths } from "../inputs/input-kind.ts";
+import { allocated, warm } from "../inputs/input-store.ts";
 import type { CommandLine, Measurement, Meter } from "../measure/measure-process.ts";
 import { rotate } from "../measure/statistics.ts";
 import type { CaseResult } from "../results.ts";
-import type { BenchmarkCase } from "./cases.ts";
-import type { Contestant } from "./contestants.ts";
-import { allocated, warm } from "./prepare-inputs.ts";
-import { type Judge, verify } from "./verify.ts";
+import { Judge, WrongResult } from "./verify.ts";
 
 export interface CaseOptions {
   readonly benchmark: BenchmarkCase;
   readonly contestants: readonly Contestant[];
-  readonly judge: Judge;
+  /** Judges the results. */
+  readonly judge: ImageTool;
+  readonly inputs: InputPaths;
   readonly meter: Meter;
   readonly runs: number;
   /** Where outputs are written. */
@@ -20,67 +24,79 @@ export interface CaseOptions {
   onRun(run: { readonly contestant: Contestant; readonly number: number; readonly seconds: number }): void;
 }
 
+interface Entry {
+  readonly contestant: Contestant;
+  readonly command: CommandLine;
+  readonly columns: Columns;
+}
+
 /**
  * Runs all tools in turn, as often as wanted, each time starting with another. Inputs are in the page cache; before
  * each run the last output is gone and what was left to write is on the disk; each result is judged, outside of the
  * time measured.
  *
- * @throws WrongResult
+ * @throws WrongResult, but not for the base's: what it does wrong may be what is being mended, and it is left out
  */
 export async function runCase(options: CaseOptions): Promise<CaseResult> {
-  const { benchmark, judge, meter, runs, folder, onRun } = options;
-  const { taking, leftOut } = chooseContestants(benchmark, options.contestants);
-  const measured = new Map(taking.map((contestant) => [contestant, emptyColumns()]));
-  for (const name of benchmark.reads) await warm(judge.inputs[name]);
-  const output = join(folder, `output.${benchmark.writes ?? "none"}`);
+  const { benchmark, inputs, runs, folder } = options;
+  const output = join(folder, "output");
+  const { entries, leftOut } = chooseContestants(options, output);
+  const judge = new Judge({ tool: options.judge, inputs, benchmark });
+  const failed = new Set<Entry>();
+  for (const name of inputsOf(benchmark.job)) await warm(inputs[name]);
   for (let number = 0; number < runs; number++) {
-    for (const contestant of rotate(taking, number)) {
-      await flushEverything();
-      const result = await meter.measure(commandLine(contestant, benchmark, judge, output));
-      await verify(judge, { benchmark, contestant, output }, result);
-      const columns = measured.get(contestant)!;
-      record(columns, result);
-      if (benchmark.writes !== undefined) {
-        columns.outputBytes = await allocated(output);
-        await rm(output);
+    for (const entry of rotate(entries, number)) {
+      if (failed.has(entry)) continue;
+      try {
+        await runOnce(entry, { ...options, judge, output, number });
+      } catch (error) {
+        if (!(error instanceof WrongResult) || entry.contestant.kind !== "base") throw error;
+        failed.add(entry);
+        leftOut.push(error.message);
+      } finally {
+        await rm(output, { force: true });
       }
-      onRun({ contestant, number, seconds: result.seconds });
     }
   }
   return {
     id: benchmark.id,
     title: benchmark.title,
-    tools: taking.map((contestant) => ({
-      name: contestant.name,
-      kind: contestant.kind,
-      ...measured.get(contestant)!,
-    })),
+    tools: entries
+      .filter((entry) => !failed.has(entry))
+      .map(({ contestant: { name, kind, node }, columns }) => ({ name, kind, node, ...columns })),
     leftOut,
   };
 }
 
 function chooseContestants(
-  benchmark: BenchmarkCase,
-  contestants: readonly Contestant[],
-): { readonly taking: readonly Contestant[]; readonly leftOut: readonly string[] } {
-  const candidates = contestants.filter(({ kind }) => kind !== "copy" || benchmark.hasFloor === true);
-  const canTake = ({ writesZstd }: Contestant): boolean => benchmark.compression !== "zstd" || writesZstd;
-  return {
-    taking: candidates.filter(canTake),
-    leftOut: candidates
-      .filter((contestant) => !canTake(contestant))
-      .map(({ name }) => `${name}: this runtime cannot compress zstd (Node.js 22.15 and newer can)`),
-  };
+  { benchmark, contestants, inputs }: CaseOptions,
+  output: string,
+): { readonly entries: readonly Entry[]; readonly leftOut: string[] } {
+  const entries: Entry[] = [];
+  const leftOut: string[] = [];
+  for (const contestant of contestants) {
+    const command = contestant.commandFor(benchmark.job, { inputs, output });
+    if (isCommand(command)) entries.push({ contestant, command, columns: emptyColumns() });
+    else if (command !== undefined) leftOut.push(`${contestant.name}: ${command.leftOut}`);
+  }
+  return { entries, leftOut };
 }
 
-function commandLine(
-  { kind, command }: Contestant,
-  benchmark: BenchmarkCase,
-  { inputs }: Judge,
-  output: string,
-): CommandLine {
-  const args = kind === "copy" ? [inputs.raw, output] : benchmark.args(inputs, output);
-  return [...command, ...args];
+async function runOnce(
+  { contestant, command, columns }: Entry,
+  options: Pick<CaseOptions, "benchmark" | "meter" | "onRun"> & {
+    readonly judge: Judge;
+    readonly output: string;
+    readonly number: number;
+  },
+): Promise<void> {
+  const { benchmark, judge, meter, output, number } = options;
+  await flushEverything();
+  const result = await meter.measure(command);
+  await judge.verify(contestant, output, result);
+  record(columns, result);
+  if (benchmark.job.kind === "convert") columns.outputBytes = await allocated(output);
+  options.onRun({ contestant, number, seconds: result.seconds });
 }
 
 /** One tool's writing must not fall into the next one's time. */

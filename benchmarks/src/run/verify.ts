@@ -1,110 +1,128 @@
 /** A benchmark of wrong results is worth nothing: every result is judged, and a wrong one ends the benchmark. */
 import { isDeepStrictEqual } from "node:util";
 import { execa } from "execa";
+import type { BenchmarkCase } from "../cases/cases.ts";
+import type { AnswerJob, Compression, ConvertJob } from "../cases/jobs.ts";
+import type { Contestant } from "../contestants/contestant.ts";
+import { imageWords } from "../contestants/image-words.ts";
+import { INPUTS } from "../inputs/all-inputs.ts";
+import type { ImageTool, InputPaths } from "../inputs/input-kind.ts";
 import type { Measurement } from "../measure/measure-process.ts";
-import type { BenchmarkCase, InputPaths } from "./cases.ts";
-import type { Contestant } from "./contestants.ts";
 
 export class WrongResult extends Error {
   override readonly name = "WrongResult";
 }
 
-export interface Judge {
-  /** qemu-img, which judges everything, its own results included; ours only if there is no qemu-img. */
-  readonly tool: Contestant;
-  readonly inputs: InputPaths;
-}
+type Answer = Pick<Measurement, "exitCode" | "stdout" | "stderr">;
 
-/** @throws WrongResult */
-export async function verify(
-  judge: Judge,
-  run: { readonly benchmark: BenchmarkCase; readonly contestant: Contestant; readonly output: string },
-  result: Measurement,
-): Promise<void> {
-  const { benchmark, contestant, output } = run;
-  const fail = (why: string): never => {
-    throw new WrongResult(`${contestant.name}, ${benchmark.title}: ${why}`);
-  };
-  if (result.exitCode !== 0) fail(`ended with ${result.exitCode}: ${result.stderr.trim()}`);
-  if (benchmark.writes === undefined || contestant.kind === "copy") {
-    // A copy's content is judged as a raw disk's; an answer is compared with the judge's.
-    if (contestant.kind === "copy") return await verifyContent(judge, output, "raw", fail);
-    return await verifyAnswer(judge, benchmark, result, fail);
+/** Judges the results of one case. */
+export class Judge {
+  /** qemu-img, which judges everything, its own results included; ours only if there is no qemu-img. */
+  readonly #tool: ImageTool;
+  readonly #inputs: InputPaths;
+  readonly #benchmark: BenchmarkCase;
+  /** Inputs do not change: neither does the judge's answer. */
+  #answer: Promise<Answer> | undefined;
+
+  constructor(options: {
+    readonly tool: ImageTool;
+    readonly inputs: InputPaths;
+    readonly benchmark: BenchmarkCase;
+  }) {
+    this.#tool = options.tool;
+    this.#inputs = options.inputs;
+    this.#benchmark = options.benchmark;
   }
-  await verifyContent(judge, output, benchmark.writes, fail);
-  if (benchmark.writes === "qcow2") await verifyImage(judge, output, benchmark.compression, fail);
+
+  /** @param output what the contestant wrote, if the job writes @throws WrongResult */
+  async verify(contestant: Contestant, output: string, result: Answer): Promise<void> {
+    const { job, title } = this.#benchmark;
+    const fail: Fail = (why) => {
+      throw new WrongResult(`${contestant.name}, ${title}: ${why}`);
+    };
+    if (result.exitCode !== 0) fail(`ended with ${result.exitCode}: ${result.stderr.trim()}`);
+    if (contestant.kind === "runtime") return;
+    switch (job.kind) {
+      case "start":
+        if (!/\d+\.\d+/.test(result.stdout)) fail(`said '${result.stdout.trim()}', which is no version`);
+        return;
+      case "convert":
+        // A copy is a raw disk, whatever the others make of it.
+        return await this.#verifyOutput(
+          contestant.kind === "copy" ? { ...job, to: "raw" } : job,
+          output,
+          fail,
+        );
+      case "compare":
+        if (result.stdout.trim() !== "Images are identical.") fail(`answered '${result.stdout.trim()}'`);
+        return;
+      default:
+        await this.#verifyAnswer(job, result, fail);
+    }
+  }
+
+  async #verifyOutput(job: ConvertJob, output: string, fail: Fail): Promise<void> {
+    const { content } = INPUTS[job.source];
+    if (content === undefined) return fail("nobody knows what the output should be");
+    const { exitCode, stdout, stderr } = await this.#ask([
+      ...["compare", "-f", "raw", "-F", job.to],
+      ...[this.#inputs[content], output],
+    ]);
+    if (exitCode !== 0) fail(`the output is not what was read: ${stdout}${stderr}`);
+    if (job.to === "qcow2") await this.#verifyImage(output, job.compression, fail);
+  }
+
+  async #verifyImage(output: string, compression: Compression | undefined, fail: Fail): Promise<void> {
+    const { exitCode, stdout, stderr } = await this.#ask(["check", "--output=json", "-f", "qcow2", output]);
+    if (exitCode !== 0) fail(`check finds errors: ${stdout}${stderr}`);
+    const compressed = Number(parseRecord(stdout)["compressed-clusters"] ?? 0);
+    // Not compressing would be fast.
+    if (compression === undefined && compressed > 0) fail("the output is compressed");
+    if (compression === undefined) return;
+    if (compressed === 0) fail("the output is not compressed");
+    const info = await this.#ask(["info", "--output=json", "-f", "qcow2", output]);
+    const type = /"compression-type": "(\w+)"/.exec(info.stdout)?.[1];
+    const wanted = compression === "deflate" ? "zlib" : compression;
+    if (type !== wanted) fail(`the output is compressed with ${type}, not ${wanted}`);
+  }
+
+  async #verifyAnswer(job: AnswerJob, result: Answer, fail: Fail): Promise<void> {
+    this.#answer ??= this.#ask(imageWords(job, { inputs: this.#inputs, output: "" }));
+    const theirs = await this.#answer;
+    if (!isDeepStrictEqual(whatCounts(job, result.stdout), whatCounts(job, theirs.stdout))) {
+      fail(`answers otherwise than ${this.#tool.name}`);
+    }
+  }
+
+  async #ask(args: readonly string[]): Promise<Answer> {
+    const [program, ...fixed] = this.#tool.command;
+    const result = await execa(program, [...fixed, ...args], {
+      reject: false,
+      stdin: "ignore",
+      env: { LC_ALL: "C" },
+      maxBuffer: 2 ** 30,
+    });
+    // A judge that a signal ended has not agreed.
+    const { exitCode = -1, stdout = "", stderr = "" } = result;
+    return { exitCode, stdout, stderr };
+  }
 }
 
 type Fail = (why: string) => never;
 
-async function verifyContent(judge: Judge, output: string, format: string, fail: Fail): Promise<void> {
-  const { exitCode, stdout, stderr } = await ask(judge, [
-    ...["compare", "-f", "raw", "-F", format],
-    ...[judge.inputs.raw, output],
-  ]);
-  if (exitCode !== 0) fail(`the output is not what was read: ${stdout}${stderr}`);
+/** What of an answer must equal the judge's, in every release; the whole text is the conformance suite's matter. */
+function whatCounts({ kind }: AnswerJob, answer: string): unknown {
+  const pick = (record: Record<string, unknown>): unknown => ANSWER_KEYS[kind].map((key) => record[key]);
+  if (kind !== "map") return pick(parseRecord(answer));
+  const extents: unknown = JSON.parse(answer);
+  return Array.isArray(extents) ? extents.map(pick) : extents;
 }
 
-async function verifyImage(
-  judge: Judge,
-  output: string,
-  compression: BenchmarkCase["compression"],
-  fail: Fail,
-): Promise<void> {
-  const { exitCode, stdout, stderr } = await ask(judge, ["check", "--output=json", "-f", "qcow2", output]);
-  if (exitCode !== 0) fail(`check finds errors: ${stdout}${stderr}`);
-  const compressed = Number(parseRecord(stdout)["compressed-clusters"] ?? 0);
-  // Not compressing would be fast.
-  if (compression === undefined && compressed > 0) fail("the output is compressed");
-  if (compression === undefined) return;
-  if (compressed === 0) fail("the output is not compressed");
-  const info = await ask(judge, ["info", "--output=json", "-f", "qcow2", output]);
-  const type = /"compression-type": "(\w+)"/.exec(info.stdout)?.[1];
-  const wanted = compression === "deflate" ? "zlib" : compression;
-  if (type !== wanted) fail(`the output is compressed with ${type}, not ${wanted}`);
-}
-
-/** What of an answer must equal the judge's; the whole text is the conformance suite's matter. */
-async function verifyAnswer(
-  judge: Judge,
-  benchmark: BenchmarkCase,
-  result: Measurement,
-  fail: Fail,
-): Promise<void> {
-  if (benchmark.id === "compare") {
-    if (result.stdout.trim() !== "Images are identical.") fail(`answered '${result.stdout.trim()}'`);
-    return;
-  }
-  const theirs = await ask(judge, benchmark.args(judge.inputs, ""));
-  const keys = ANSWER_KEYS[benchmark.id];
-  const pick = (text: string): unknown =>
-    keys === undefined ? JSON.parse(text) : keys.map((key) => parseRecord(text)[key]);
-  if (!isDeepStrictEqual(pick(result.stdout), pick(theirs.stdout))) {
-    fail(`answers otherwise than ${judge.tool.name}`);
-  }
-}
-
-/** Without keys the whole answer is compared. */
-const ANSWER_KEYS: Readonly<Record<string, readonly string[]>> = {
+const ANSWER_KEYS: Readonly<Record<AnswerJob["kind"], readonly string[]>> = {
   check: ["image-end-offset", "total-clusters", "allocated-clusters", "check-errors", "leaks", "corruptions"],
+  map: ["start", "length", "depth", "zero", "data", "offset"],
   info: ["virtual-size", "format", "cluster-size", "actual-size"],
 };
-
-async function ask(
-  { tool }: Judge,
-  args: readonly string[],
-): Promise<Pick<Measurement, "exitCode" | "stdout" | "stderr">> {
-  const [program, ...fixed] = tool.command;
-  const result = await execa(program, [...fixed, ...args], {
-    reject: false,
-    stdin: "ignore",
-    env: { LC_ALL: "C" },
-    maxBuffer: 2 ** 30,
-  });
-  // A judge that a signal ended has not agreed.
-  const { exitCode = -1, stdout = "", stderr = "" } = result;
-  return { exitCode, stdout, stderr };
-}
 
 function parseRecord(text: string): Record<string, unknown> {
   const value: unknown = JSON.parse(text);
