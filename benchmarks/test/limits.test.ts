@@ -114,6 +114,15 @@ describe("a limit of time", () => {
   });
 });
 
+test("what came out stands beside the time that it took", () => {
+  const tools = [
+    { ...ours([1]), outputBytes: 3 * MIB },
+    { ...qemu([1]), outputBytes: 2 * MIB },
+  ];
+  const found = find(measureLimits(resultsOf({ id: "raw-to-zstd", tools }), undefined), "convert -c, zstd");
+  expect(found).toMatchObject([{ measured: 1, note: "output × 1.50" }]);
+});
+
 test("memory is the largest peak of any case, and of ours alone", () => {
   const peak = (bytes: number): ToolResult => ({ ...ours([1, 1]), peakBytes: [MIB, bytes] });
   const theirs = { ...qemu([1]), peakBytes: [900 * MIB] };

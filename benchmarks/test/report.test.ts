@@ -1,11 +1,7 @@
 import { expect, test } from "vitest";
 import { compareTools } from "../src/report/compare-tools.ts";
-import {
-  lossesInMarkdown,
-  replaceResults,
-  resultsInMarkdown,
-  winsInMarkdown,
-} from "../src/report/markdown.ts";
+import { lossesInMarkdown, winsInMarkdown } from "../src/report/losses.ts";
+import { replaceResults, resultsInMarkdown } from "../src/report/markdown.ts";
 import { caseRows, HEADINGS, markdownTable } from "../src/report/table.ts";
 import { formatBytes, formatSeconds, parseBytes } from "../src/report/units.ts";
 import type { BenchmarkResults, ToolResult } from "../src/results.ts";
@@ -74,22 +70,34 @@ const RESULTS: BenchmarkResults = {
 test("what is slower is said with both times, and against the reference release, not the kindest one", () => {
   const losses = lossesInMarkdown(compareTools(RESULTS));
   expect(losses).toContain(
-    "**Convert slowly**: qcow2 takes 3.00 times as long as qemu-img 10.0.13 (3.00 s against 1.00 s)",
+    "- **Convert slowly**: qemu-img 10.0.13 takes 1.00 s, qcow2 takes 3.00 s (× 3.00).",
   );
   expect(losses).not.toContain("Check quickly");
   expect(losses).not.toContain("Map as quickly");
 });
 
+test("a library is compared with ours on the same Node.js, and what several of ours lose stands in one line", () => {
+  const { cases } = RESULTS;
+  const library = (node: string) => ({ ...tool("library", "library", [1, 1, 1], 90), node });
+  const newer = { ...tool("newer", "ours", [5, 5, 5], 90), node: "24.1.0" };
+  const tools = [...cases[0]!.tools, newer, library("20.20.2")];
+  const losses = lossesInMarkdown(compareTools({ ...RESULTS, cases: [{ ...cases[0]!, tools }] }));
+  expect(losses.split("\n").slice(0, 2)).toEqual([
+    "- **Convert slowly**: qemu-img 10.0.13 takes 1.00 s, qcow2 takes 3.00 s (× 3.00), newer takes 5.00 s (× 5.00).",
+    "- **Convert slowly**: library takes 1.00 s, qcow2 takes 3.00 s (× 3.00).",
+  ]);
+});
+
 test("memory is a loss of its own", () => {
   expect(lossesInMarkdown(compareTools(RESULTS))).toContain(
-    "in 2 of 3 comparisons our process needs more, 2.0 to 3.0 times",
+    "in 2 of 3 comparisons our process needs more than qemu-img's, 2.0 to 3.0 times",
   );
 });
 
 test("only a clear difference is a win", () => {
   const wins = winsInMarkdown(compareTools(RESULTS));
   expect(wins.split("\n")).toEqual([
-    "- Check quickly: qcow2 takes 0.50 of the time of qemu-img 10.0.13 (1.00 s against 2.00 s).",
+    "- **Check quickly**: qemu-img 10.0.13 takes 2.00 s, qcow2 takes 1.00 s (× 0.50).",
   ]);
 });
 

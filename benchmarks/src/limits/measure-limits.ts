@@ -56,7 +56,7 @@ function compareTimes(
   if (theirs === undefined) return notMeasured(limit, "there was nothing to compare with", ours.name);
   const base = { limit, subject: ours.name, against: theirs.name };
   if (limit.startUpAside !== true) {
-    return { ...base, measured: median(ours) / median(theirs), note: undefined };
+    return { ...base, measured: median(ours) / median(theirs), note: outputNote(ours, theirs) };
   }
   const [ourWork, theirWork] = [workOf(ours, results), workOf(theirs, results)];
   if (ourWork === undefined || theirWork === undefined) {
@@ -64,6 +64,12 @@ function compareTimes(
   }
   if (theirWork <= 0) return { ...base, measured: undefined, note: "too short to tell from its start" };
   return { ...base, measured: Math.max(0, ourWork) / theirWork, note: "start-up aside" };
+}
+
+/** Less compression takes less time: what came out belongs beside it. */
+function outputNote(ours: ToolResult, theirs: ToolResult): string | undefined {
+  if (ours.outputBytes === undefined || !theirs.outputBytes) return undefined;
+  return `output × ${(ours.outputBytes / theirs.outputBytes).toFixed(2)}`;
 }
 
 /** The tool's median less what it takes to start, in seconds; undefined if that was not measured. */

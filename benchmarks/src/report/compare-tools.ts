@@ -20,13 +20,16 @@ export function referenceOf({ tools }: CaseResult): ToolResult | undefined {
   return tools.find(({ kind }) => kind === "qemu");
 }
 
-/** Every one of ours against the reference. */
+/** Every one of ours against the reference, and against a library on the same version of Node.js. */
 export function compareTools(results: BenchmarkResults): readonly Comparison[] {
   return results.cases.flatMap((result) => {
-    const theirs = referenceOf(result);
-    if (theirs === undefined) return [];
+    const reference = referenceOf(result);
     const ours = result.tools.filter(({ kind }) => kind === "ours");
-    return ours.map((tool) => compare(result.title, tool, theirs));
+    return ours.flatMap((tool) => {
+      const libraries = result.tools.filter(({ kind, node }) => kind === "library" && node === tool.node);
+      const others = reference === undefined ? libraries : [reference, ...libraries];
+      return others.map((theirs) => compare(result.title, tool, theirs));
+    });
   });
 }
 
