@@ -18,6 +18,17 @@ export async function createConsumer(folder: string, tarballs: readonly Tarball[
   );
 }
 
+/** Installs the tarballs for all users of `prefix`, as `npm install -g` does. */
+export async function installGlobally(prefix: string, tarballs: readonly Tarball[]): Promise<void> {
+  const options = ["--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  const paths = tarballs.map(({ path }) => path);
+  await execa("npm", ["install", "--global", "--prefix", prefix, ...options, ...paths], {
+    stdin: "ignore",
+    env: withoutNpmSettings(),
+    extendEnv: false,
+  });
+}
+
 /** npm passes the settings of the npm that started us (its workspace, its prefix); the consumer has its own. */
 function withoutNpmSettings(): Record<string, string | undefined> {
   return Object.fromEntries(

@@ -24,6 +24,8 @@ export interface Manifest {
   readonly private?: boolean;
   readonly engines?: Readonly<Record<string, string>>;
   readonly bin?: Readonly<Record<string, string>>;
+  /** Manual pages. npm links them only if this is a list. */
+  readonly man?: readonly string[];
   readonly exports?: Readonly<Record<string, string | { readonly types?: string; readonly default: string }>>;
   readonly dependencies?: Readonly<Record<string, string>>;
 }

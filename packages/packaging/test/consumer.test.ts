@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { expect, inject, it } from "vitest";
-import { compile } from "../src/consumer.ts";
+import { expect, inject, it, onTestFinished } from "vitest";
+import { compile, installGlobally } from "../src/consumer.ts";
 import { type Manifest, REPOSITORY } from "../src/published-packages.ts";
 
 const consumer = inject("consumer");
@@ -113,3 +114,14 @@ it("the installed command runs by its name", async () => {
     "No errors were found",
   );
 });
+
+it.skipIf(process.platform === "win32")(
+  "npm install -g installs the command, and its manual page for man",
+  async () => {
+    const prefix = mkdtempSync(join(tmpdir(), "qcow2-global-"));
+    onTestFinished(() => rmSync(prefix, { recursive: true, force: true }));
+    await installGlobally(prefix, inject("tarballs"));
+    expect((await execa(join(prefix, "bin/qcow2"), ["--version"])).stdout).toContain("qcow2 version");
+    expect(readFileSync(join(prefix, "share/man/man1/qcow2.1"), "utf8")).toMatch(/^\.SH NAME$/m);
+  },
+);

@@ -15,7 +15,9 @@ describe.each(PUBLISHED_PACKAGES)("the tarball of $name", ({ name, folder }) => 
     const beside = tarball.files.filter((file) => !file.startsWith("dist/"));
     const bins = Object.values(manifest.bin ?? {}).map((file) => file.replace(/^\.\//, ""));
     expect(beside).toEqual(["LICENSE", "README.md", ...bins, "package.json"].sort());
-    for (const file of tarball.files.filter((path) => path.startsWith("dist/"))) {
+    const manual = (manifest.man ?? []).map((page) => page.replace(/^\.\//, ""));
+    expect(tarball.files).toEqual(expect.arrayContaining(manual));
+    for (const file of tarball.files.filter((path) => path.startsWith("dist/") && !manual.includes(path))) {
       const source = file.replace(/^dist\//, "src/").replace(/\.(d\.ts|js|js\.map)$/, ".ts");
       expect(existsSync(join(REPOSITORY, folder, source)), `${file} has no source: stale output?`).toBe(true);
       expect(file).not.toMatch(/test/);

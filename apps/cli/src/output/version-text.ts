@@ -6,10 +6,14 @@ const FOLLOWED_QEMU_VERSION = "10.0.0";
 
 /** The answer to `--version`. */
 export async function versionText(program: ProgramName): Promise<string> {
-  const manifest: { version: string } = JSON.parse(
+  const version = await ownVersion();
+  if (program !== "qcow2") return `${program} version ${FOLLOWED_QEMU_VERSION} (qcow2 ${version})\n`;
+  return `qcow2 version ${version} (compatible with qemu-img ${FOLLOWED_QEMU_VERSION})\n`;
+}
+
+export async function ownVersion(): Promise<string> {
+  const manifest: { readonly version: string } = JSON.parse(
     await readFile(new URL("../../package.json", import.meta.url), "utf8"),
   );
-  const own = `qcow2 ${manifest.version}`;
-  if (program !== "qcow2") return `${program} version ${FOLLOWED_QEMU_VERSION} (${own})\n`;
-  return `qcow2 version ${manifest.version} (compatible with qemu-img ${FOLLOWED_QEMU_VERSION})\n`;
+  return manifest.version;
 }
