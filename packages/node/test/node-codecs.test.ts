@@ -3,9 +3,11 @@ import type { ClusterCodec } from "@qcow2/core";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 import { bufferPrimitives } from "../src/buffer-primitives.ts";
+import { deflateCluster } from "../src/codecs/deflate.ts";
 import { nodeCodecs } from "../src/codecs/node-codecs.ts";
 import { nativeZstd } from "../src/codecs/node-zlib.ts";
 import { WorkerPool } from "../src/codecs/worker-pool.ts";
+import { compressZstdCluster } from "../src/codecs/zstd.ts";
 import { incompressible, mixed } from "./bytes.ts";
 
 const CLUSTER = 65536;
@@ -69,6 +71,21 @@ describe.each(types)("nodeCodecs: %s", (type) => {
       }),
     );
     expect(sizes[1]).toBeLessThan(sizes[0]!);
+  });
+
+  it("gives what the documented function gives, at every level and again and again", async () => {
+    const native = nativeZstd();
+    const clusters = [mixed(CLUSTER), incompressible(CLUSTER, 3), mixed(CLUSTER), Buffer.alloc(700, "qcow2")];
+    for (const level of [undefined, 1, 6, 9]) {
+      await using codecs = nodeCodecs({ threads: 0, level });
+      for (const cluster of clusters) {
+        const expected =
+          native === undefined || type === "zlib"
+            ? deflateCluster(cluster, level)
+            : compressZstdCluster(native, cluster, level);
+        expect(Buffer.from(await codecs[type].compress!(cluster)).equals(expected)).toBe(true);
+      }
+    }
   });
 
   it("refuses to compress after close, and still decompresses", async () => {

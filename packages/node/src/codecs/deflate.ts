@@ -21,7 +21,7 @@ export type DeflateInto = (input: Uint8Array, output: Uint8Array) => number;
 export function createDeflate(level: number | undefined): DeflateInto {
   const options = writeOptions(level);
   const stream = ReusedStream.create(
-    () => zlib.createDeflateRaw({ ...options, chunkSize: SPARE_BYTES }),
+    { make: () => zlib.createDeflateRaw({ ...options, chunkSize: SPARE_BYTES }), resets: true },
     compressesProbe,
   );
   return (input, output) => {
@@ -61,7 +61,9 @@ let inflating: { readonly stream: ReusedStream | undefined } | undefined;
  * @throws Error if the data is damaged or ends early
  */
 export function inflateInto(input: Uint8Array, output: Uint8Array): void | Promise<void> {
-  inflating ??= { stream: ReusedStream.create(() => zlib.createInflateRaw(), inflatesProbe) };
+  inflating ??= {
+    stream: ReusedStream.create({ make: () => zlib.createInflateRaw(), resets: true }, inflatesProbe),
+  };
   const result = inflating.stream?.run(Z_SYNC_FLUSH, input, output);
   if (result?.outputLeft === 0) return;
   const inflated = inflateCluster(input, output.length);

@@ -31,20 +31,34 @@ export interface StreamResult {
   readonly outputLeft: number;
 }
 
+export interface ReusedStreamOptions {
+  readonly make: () => ZlibStream;
+  /**
+   * False for streams that begin anew by themselves after each input, and would forget their options if they were reset:
+   * Zstandard's compressor.
+   */
+  readonly resets: boolean;
+}
+
 export class ReusedStream {
   readonly #make: () => ZlibStream;
+  readonly #resets: boolean;
   #current: { readonly stream: ZlibStream; readonly handle: Handle; readonly state: Uint32Array } | undefined;
 
-  private constructor(make: () => ZlibStream) {
+  private constructor({ make, resets }: ReusedStreamOptions) {
     this.#make = make;
+    this.#resets = resets;
   }
 
   /**
    * Undefined where streams are not what they are known to be, or `works` is not content with what this one does.
    * `make` may throw: for options that are wrong.
    */
-  static create(make: () => ZlibStream, works: (stream: ReusedStream) => boolean): ReusedStream | undefined {
-    const stream = new ReusedStream(make);
+  static create(
+    options: ReusedStreamOptions,
+    works: (stream: ReusedStream) => boolean,
+  ): ReusedStream | undefined {
+    const stream = new ReusedStream(options);
     return works(stream) ? stream : undefined;
   }
 
@@ -53,14 +67,17 @@ export class ReusedStream {
     this.#current ??= this.#open();
     if (this.#current === undefined) return undefined;
     const { stream, handle, state } = this.#current;
-    handle.reset();
+    if (this.#resets) handle.reset();
     handle.writeSync(flush, input, 0, input.length, output, 0, output.length);
     if (stream.destroyed) {
       // After an error it does not work any more; the next input gets a new one.
       this.#current = undefined;
       return undefined;
     }
-    return { outputLeft: state[0] as number, inputLeft: state[1] as number };
+    const [outputLeft, inputLeft] = [state[0] as number, state[1] as number];
+    // Without a reset, what it has not done yet would come out with the next input.
+    if (!this.#resets && (inputLeft > 0 || outputLeft === 0)) this.#current = undefined;
+    return { outputLeft, inputLeft };
   }
 
   #open(): { readonly stream: ZlibStream; readonly handle: Handle; readonly state: Uint32Array } | undefined {

@@ -19,7 +19,10 @@ export type ZstdInto = (input: Uint8Array, output: Uint8Array) => number;
 /** A compressor for many clusters. `level` is zstd's, 1 (fast) to 22 (small). */
 export function createZstd(native: NativeZstd, level: number | undefined): ZstdInto {
   const stream = ReusedStream.create(
-    () => native.createCompress({ params: { [ZSTD_COMPRESSION_LEVEL]: level ?? DEFAULT_LEVEL } }),
+    {
+      make: () => native.createCompress({ params: { [ZSTD_COMPRESSION_LEVEL]: level ?? DEFAULT_LEVEL } }),
+      resets: false,
+    },
     (candidate) => {
       const output = new Uint8Array(PROBE_ROOM);
       const result = candidate.run(ZSTD_END, PROBE, output);
@@ -53,9 +56,8 @@ export function decompressZstdInto(
 /** The usual case, by a stream that is used again: one frame that states the cluster's size. False for anything else. */
 function decodeWholeFrame(native: NativeZstd, input: Uint8Array, output: Uint8Array): boolean {
   decoding ??= {
-    stream: ReusedStream.create(
-      () => native.createDecompress({}),
-      (s) => decodesProbe(native, s),
+    stream: ReusedStream.create({ make: () => native.createDecompress({}), resets: true }, (stream) =>
+      decodesProbe(native, stream),
     ),
   };
   if (decoding.stream === undefined) return false;
