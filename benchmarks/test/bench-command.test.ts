@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { REPOSITORY } from "../src/repository.ts";
 
 const PROGRAM = join(REPOSITORY, "benchmarks/dist/bench-main.js");
@@ -30,6 +30,37 @@ test.skipIf(!built)(`${name}${built ? "" : " (left out: this workspace is not bu
       /^# Before\n## This change beside its base\n\n3 comparisons/,
     );
     expect((await readdir(folder)).sort()).toEqual(["results.json", "summary.md"]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test.skipIf(!built)("stopped, it leaves neither disks nor a tool at work behind", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "qcow2-bench-command-"));
+  try {
+    // A command that says that it runs, and would go on for a minute.
+    const checkout = join(folder, "checkout");
+    await mkdir(join(checkout, "apps/cli/dist"), { recursive: true });
+    await mkdir(join(checkout, "apps/cli/bin"));
+    await writeFile(join(checkout, "apps/cli/dist/main.js"), "");
+    const running = join(folder, "running");
+    await writeFile(
+      join(checkout, "apps/cli/bin/qcow2.js"),
+      `require("node:fs").writeFileSync(${JSON.stringify(running)}, String(process.pid));
+      setTimeout(() => undefined, 60_000);`,
+    );
+    const work = join(folder, "work");
+    const bench = execa(
+      process.execPath,
+      [PROGRAM, "--cases", "start", "--qemu", "10.0", "--work", work, "--compare-with", checkout],
+      { reject: false },
+    );
+    await vi.waitFor(() => expect(existsSync(running)).toBe(true), { timeout: 60_000 });
+    const pid = Number(await readFile(running, "utf8"));
+    bench.kill("SIGTERM");
+    expect((await bench).exitCode).toBe(130);
+    expect(await readdir(work)).toEqual([]);
+    await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), { timeout: 10_000 });
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -44,7 +44,7 @@ export async function findMeter(): Promise<Meter> {
   return {
     method: "the clock only; memory is not measured, because GNU time is not installed",
     measure: async (command) => ({
-      ...(await runTimed(command)),
+      ...(await runTimed(command, { ownGroup: false })),
       cpuSeconds: undefined,
       peakBytes: undefined,
     }),
@@ -55,7 +55,8 @@ async function measureWithTime(program: string, command: CommandLine): Promise<M
   const folder = await mkdtemp(join(tmpdir(), "qcow2-bench-"));
   const report = join(folder, "usage");
   try {
-    const run = await runTimed([program, "--quiet", "-f", "%M %U %S", "-o", report, "--", ...command]);
+    const words: CommandLine = [program, "--quiet", "-f", "%M %U %S", "-o", report, "--", ...command];
+    const run = await runTimed(words, { ownGroup: true });
     return { ...run, ...parseUsage(await readFile(report, "utf8")) };
   } finally {
     await rm(folder, { recursive: true });
@@ -69,17 +70,38 @@ export function parseUsage(text: string): { readonly cpuSeconds: number; readonl
   return { peakBytes: Number(match[1]) * 1024, cpuSeconds: Number(match[2]) + Number(match[3]) };
 }
 
-async function runTimed([program, ...args]: CommandLine): Promise<
-  Pick<Measurement, "exitCode" | "stdout" | "stderr" | "seconds">
-> {
+/**
+ * @param options.ownGroup the process starts others, which are to end with us: it gets a process group, which is ended
+ *   if ours exits before it does
+ */
+async function runTimed(
+  [program, ...args]: CommandLine,
+  options: { readonly ownGroup: boolean },
+): Promise<Pick<Measurement, "exitCode" | "stdout" | "stderr" | "seconds">> {
   const started = process.hrtime.bigint();
-  const result = await execa(program, args, {
+  const running = execa(program, args, {
     reject: false,
     stdin: "ignore",
     env: { LC_ALL: "C", TZ: "UTC" },
     maxBuffer: 2 ** 30,
+    detached: options.ownGroup,
   });
-  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-  if (result.exitCode === undefined) throw new Error(result.shortMessage ?? `${program} did not run`);
-  return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr, seconds };
+  const endGroup = (): void => {
+    if (!options.ownGroup || running.pid === undefined) return;
+    try {
+      process.kill(-running.pid, "SIGKILL");
+    } catch (error) {
+      // It has ended by itself this moment.
+      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+    }
+  };
+  process.on("exit", endGroup);
+  try {
+    const result = await running;
+    const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+    if (result.exitCode === undefined) throw new Error(result.shortMessage ?? `${program} did not run`);
+    return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr, seconds };
+  } finally {
+    process.off("exit", endGroup);
+  }
 }
