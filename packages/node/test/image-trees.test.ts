@@ -47,11 +47,15 @@ async function setBacking(name: string, backing: string, format: string | null =
   await disk.setBackingFile({ name: backing, format: format ?? undefined });
 }
 
+function slashes(path: string): string {
+  return path.replaceAll("\\", "/");
+}
+
 /** As "name(overlay overlay)", and what is wrong after a colon. */
 async function drawn(options: Partial<ImageTreesOptions> = {}): Promise<string[]> {
   const { trees } = await imageTrees({ paths: [inDirectory()], ...options });
   const draw = ({ path, overlays, problems }: ImageNode): string => {
-    const name = path.replace(`${inDirectory()}/`, "").replaceAll(inDirectory(), ".");
+    const name = slashes(path).replace(`${slashes(inDirectory())}/`, "");
     const what = problems.length === 0 ? "" : `:${problems.map(({ code }) => code).join("+")}`;
     return name + what + (overlays.length === 0 ? "" : `(${overlays.map(draw).join(" ")})`);
   };
