@@ -17,18 +17,28 @@ export async function ours(args: readonly string[], options?: RunOptions): Promi
   return expectSuccess(`qcow2 ${args.join(" ")}`, await tryOurs(args, options));
 }
 
-let link: string | undefined;
+/** The names under which our command speaks as QEMU's program of that name, in every message. */
+type LinkName = "qemu-img" | "qemu-io";
 
-/** Runs our command through a link named `qemu-img`, so that it speaks as qemu-img in every message. */
+const links = new Map<LinkName, string>();
+
+/** Runs our command through a link named `qemu-img`. */
 export async function tryOursAsQemuImg(args: readonly string[], options?: RunOptions): Promise<ToolResult> {
-  return await runTool([process.execPath, linkNamedQemuImg()], args, options);
+  return await runTool([process.execPath, linkNamed("qemu-img")], args, options);
 }
 
-function linkNamedQemuImg(): string {
-  if (link !== undefined && existsSync(link)) return link;
+/** Runs our command through a link named `qemu-io`. */
+export async function tryOursAsQemuIo(args: readonly string[], options?: RunOptions): Promise<ToolResult> {
+  return await runTool([process.execPath, linkNamed("qemu-io")], args, options);
+}
+
+function linkNamed(name: LinkName): string {
+  const known = links.get(name);
+  if (known !== undefined && existsSync(known)) return known;
   const folder = mkdtempSync(join(tmpdir(), "qcow2-link-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  link = join(folder, "qemu-img");
+  const link = join(folder, name);
   symlinkSync(OUR_BIN, link);
+  links.set(name, link);
   return link;
 }

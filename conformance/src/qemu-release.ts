@@ -51,6 +51,11 @@ export class QemuRelease {
     return expectSuccess(`qemu-img ${args.join(" ")}`, await this.tryImg(args, options));
   }
 
+  /** Runs `qemu-io`; any exit code is an answer. */
+  async tryIo(args: readonly string[], options?: RunOptions): Promise<ToolResult> {
+    return await runTool(this.#commands["qemu-io"], args, options);
+  }
+
   /** Runs qemu-io commands on an image (by default qcow2) in one process; all must succeed. */
   async io(
     image: string,

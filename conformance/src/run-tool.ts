@@ -12,6 +12,8 @@ export interface RunOptions {
   /** Default 120 s; a tool that takes longer is killed, and that is an error. */
   readonly timeoutMs?: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** What the tool reads from standard input; default: nothing. */
+  readonly input?: string | undefined;
 }
 
 /** Runs a program with an argument array, never through a shell, and answers whatever exit code it had. */
@@ -23,7 +25,7 @@ export async function runTool(
   const [file, ...fixed] = command;
   const result = await execa(file, [...fixed, ...args], {
     reject: false,
-    stdin: "ignore",
+    ...(options.input === undefined ? { stdin: "ignore" } : { input: options.input }),
     stripFinalNewline: false,
     timeout: options.timeoutMs ?? 120_000,
     maxBuffer: 256 * 2 ** 20,

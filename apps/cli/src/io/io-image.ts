@@ -85,7 +85,7 @@ export class IoImage {
     await this.#flushIfWanted(durable);
   }
 
-  /** Whole clusters, the last one as long as it is. As in QEMU, none of them may have data in the image already. */
+  /** Whole clusters, the last one as long as it is. As in QEMU, none of them may be in use already. */
   async writeCompressed(offset: number, from: Uint8Array): Promise<void> {
     const { disk } = this;
     this.assertRange(offset, from.length);
@@ -100,7 +100,7 @@ export class IoImage {
     if (offset % clusterSize !== 0 || (end % clusterSize !== 0 && end !== disk.size)) {
       throw new RequestError("EINVAL", `Compressed writes take whole clusters of ${clusterSize} bytes`);
     }
-    await this.#assertNoData(offset, from.length);
+    await this.#assertNoCluster(offset, from.length);
     for (let at = 0; at < from.length; at += clusterSize) {
       await disk.writeCompressed({ offset: offset + at, from: from.subarray(at, at + clusterSize) });
     }
@@ -170,7 +170,7 @@ export class IoImage {
     }
   }
 
-  async #assertNoData(offset: number, length: number): Promise<void> {
+  async #assertNoCluster(offset: number, length: number): Promise<void> {
     const isData = ({ depth, hostOffset, compressed }: Extent): boolean =>
       depth === 0 && hostOffset !== undefined && !compressed;
     if (await this.#hasExtent(offset, length, isData)) {

@@ -31,17 +31,27 @@ export async function discardGuestRange(
   const last = end === image.size ? end : roundDown(end, geometry.clusterSize);
   if (first >= last) return;
   await zeroRawDataFile(context, first, last);
+  await discardClusters(context, first, last, { revealBacking, signal });
+  if (!revealBacking) await punchDataFile(context, first, last);
+}
+
+/** Gives up the clusters that begin within first .. last. The caller holds the range lock of the clusters. */
+export async function discardClusters(
+  context: WriteContext,
+  first: number,
+  last: number,
+  { revealBacking, signal }: DiscardOptions,
+): Promise<void> {
+  const { clusterSize } = context.image.mapping.geometry;
   await changeSlices(
     context,
     first,
     last,
     (slice, from, to) => {
-      for (let at = from; at < to; at += geometry.clusterSize)
-        discardCluster(context, slice, at, revealBacking);
+      for (let at = from; at < to; at += clusterSize) discardCluster(context, slice, at, revealBacking);
     },
     signal,
   );
-  if (!revealBacking) await punchDataFile(context, first, last);
 }
 
 function discardCluster(

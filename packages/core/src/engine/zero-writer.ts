@@ -1,7 +1,9 @@
 /** Makes guest ranges read as zeroes, without writing zeroes wherever the format can say it in a table. */
+import type { Disk } from "../disk/disk.ts";
 import { roundDown, roundUp } from "../format/geometry.ts";
 import { changeSlices } from "./change-slices.ts";
 import { punchDataFile, zeroRawDataFile } from "./data-file.ts";
+import { discardClusters } from "./discard.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, subclusterBits, writeStandardEntry } from "./l2-editing.ts";
 import type { MappedSlice } from "./l2-tables.ts";
@@ -13,10 +15,11 @@ const ZERO_PIECE_BYTES: number = 1 << 20;
 const EXTENTS_AT_A_TIME = 4096;
 
 /**
- * Zeroes start .. end. Whole subclusters are marked in the L2 tables; the ends, and everything in version 2 images,
- * which have no such mark, are written as data unless they read as zeroes already. With `unmap`, host clusters are
- * given up. The caller holds the range lock of the clusters. Once `signal` is aborted, its reason is thrown between two
- * pieces or slices: what was zeroed stays so, and nothing is done in part.
+ * Zeroes start .. end. Whole subclusters are marked in the L2 tables, those at the ends as well if the rest of them reads
+ * as zeroes anyway; other ends are written as data unless they read as zeroes already. Version 2 images have no such
+ * mark: without a backing file their whole clusters are given up, with one all is written as data. With `unmap`, host
+ * clusters are given up. The caller holds the range lock of the clusters. Once `signal` is aborted, its reason is thrown
+ * between two pieces or slices: what was zeroed stays so, and nothing is done in part.
  */
 export async function zeroGuestRange(
   context: WriteContext,
@@ -25,21 +28,92 @@ export async function zeroGuestRange(
   unmap: boolean,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
-  const { image } = context;
-  const { subclusterSize } = image.mapping.geometry;
-  // The last cluster may reach beyond the disk; what lies there is nobody's.
-  const alignedEnd = end === image.size ? roundUp(end, subclusterSize) : roundDown(end, subclusterSize);
-  const alignedStart = roundUp(start, subclusterSize);
-  if (image.mapping.version < 3 || alignedStart >= alignedEnd) {
-    await writeZeroData(context, start, end, signal);
+  const { geometry, version } = context.image.mapping;
+  if (version < 3) {
+    await zeroInVersion2(context, start, end, signal);
     return;
   }
   await zeroRawDataFile(context, start, end, signal);
-  await writeZeroData(context, start, alignedStart);
-  for (const piece of splitAtClusters(alignedStart, alignedEnd, image.mapping.geometry.clusterSize)) {
+  const marked = await markableRange(context, start, end);
+  await writeZeroData(context, start, Math.min(end, marked.start), signal);
+  for (const piece of splitAtClusters(marked.start, marked.end, geometry.clusterSize)) {
     await zeroSubclusters(context, piece, unmap, signal);
   }
-  if (alignedEnd < end) await writeZeroData(context, alignedEnd, end);
+  await writeZeroData(context, Math.max(start, marked.end), end, signal);
+}
+
+async function zeroInVersion2(
+  context: WriteContext,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const whole = wholeUnits(context, start, end);
+  if (context.image.layout.backingFile !== undefined || whole.start >= whole.end) {
+    await writeZeroData(context, start, end, signal);
+    return;
+  }
+  await writeZeroData(context, start, whole.start, signal);
+  await discardClusters(context, whole.start, whole.end, { revealBacking: false, signal });
+  await writeZeroData(context, Math.max(start, whole.end), end, signal);
+}
+
+/** A half-open range of guest bytes; empty if it does not begin before it ends. */
+interface GuestSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The subclusters that lie within start .. end. The last one may reach beyond the disk; what lies there is nobody's. */
+function wholeUnits({ image }: WriteContext, start: number, end: number): GuestSpan {
+  const { subclusterSize } = image.mapping.geometry;
+  const alignedEnd = end === image.size ? roundUp(end, subclusterSize) : roundDown(end, subclusterSize);
+  return { start: roundUp(start, subclusterSize), end: alignedEnd };
+}
+
+/** The subclusters of which all reads as zeroes once start .. end does. `end` is returned if there are none. */
+async function markableRange(context: WriteContext, start: number, end: number): Promise<GuestSpan> {
+  const { subclusterSize } = context.image.mapping.geometry;
+  const whole = wholeUnits(context, start, end);
+  const [first, last] = [roundDown(start, subclusterSize), roundUp(end, subclusterSize)];
+  if (whole.start > whole.end) {
+    const isMarkable = await restReadsAsZeroes(context, { start: first, end: last }, { start, end });
+    return isMarkable ? { start: first, end: last } : { start: end, end };
+  }
+  const head = { start: first, end: whole.start };
+  const tail = { start: whole.end, end: last };
+  const [takesHead, takesTail] = await Promise.all(
+    [head, tail].map((unit) => restReadsAsZeroes(context, unit, { start, end })),
+  );
+  const marked = { start: takesHead ? first : whole.start, end: takesTail ? last : whole.end };
+  return marked.start < marked.end ? marked : { start: end, end };
+}
+
+/** True if the image holds no data in `unit`, a subcluster, and what of it lies outside `span` reads as zeroes. */
+async function restReadsAsZeroes(context: WriteContext, unit: GuestSpan, span: GuestSpan): Promise<boolean> {
+  const { reader, backing, size } = context.image;
+  const unitEnd = Math.min(unit.end, size);
+  if (unit.start >= unitEnd) return true;
+  const extents = await context.reads.run(() => reader.resolve(unit.start, unitEnd));
+  for (const { kind, offset, length } of extents) {
+    if (kind !== "zero" && kind !== "unallocated") return false;
+    if (kind === "zero" || backing === undefined) continue;
+    const extent = { start: offset, end: Math.min(offset + length, backing.size) };
+    for (const rest of [
+      { start: extent.start, end: Math.min(extent.end, span.start) },
+      { start: Math.max(extent.start, span.end), end: extent.end },
+    ]) {
+      if (rest.start < rest.end && !(await isMappedAsZero(backing, rest))) return false;
+    }
+  }
+  return true;
+}
+
+async function isMappedAsZero(disk: Disk, { start, end }: GuestSpan): Promise<boolean> {
+  for await (const extent of disk.map({ offset: start, length: end - start })) {
+    if (extent.kind !== "zero") return false;
+  }
+  return true;
 }
 
 interface Piece {
