@@ -76,7 +76,8 @@ async function runIo(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
   if (args.has("imageOpts") && args.has("format")) {
     throw new CommandError("--image-opts and -f are mutually exclusive");
   }
-  await using codecs = nodeCodecs();
+  // One cluster at a time: worker threads would take longer to start than to compress it.
+  await using codecs = nodeCodecs({ threads: 0 });
   const session = new IoSession(context, codecs);
   try {
     const flags = openFlags(args);

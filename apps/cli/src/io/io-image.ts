@@ -171,14 +171,10 @@ export class IoImage {
   }
 
   async #assertNoCluster(offset: number, length: number): Promise<void> {
-    const isData = ({ depth, hostOffset, compressed }: Extent): boolean =>
-      depth === 0 && hostOffset !== undefined && !compressed;
-    if (await this.#hasExtent(offset, length, isData)) {
-      throw new RequestError(
-        "EIO",
-        "The image already has data there, and compressed writes go to new clusters only",
-      );
-    }
+    const hasCluster = ({ depth, hostOffset, compressed }: Extent): boolean =>
+      depth === 0 && (hostOffset !== undefined || compressed);
+    if (!(await this.#hasExtent(offset, length, hasCluster))) return;
+    throw new RequestError("EIO", "The image has a cluster there, and compressed data goes to new ones only");
   }
 
   async #hasExtent(offset: number, length: number, test: (extent: Extent) => boolean): Promise<boolean> {

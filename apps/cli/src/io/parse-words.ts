@@ -7,6 +7,8 @@ import { MisusedCommand, Refusal } from "./refusal.ts";
 /** Bytes of one request: the largest multiple of 512 that QEMU's block layer takes. */
 export const MAX_REQUEST_BYTES: number = 2 ** 31 - 512;
 
+const SECTOR_BYTES = 512;
+
 /** Signed 64-bit, as QEMU's offsets are. */
 const MAX_OFFSET = 2n ** 63n - 1n;
 
@@ -61,6 +63,22 @@ export function parseBufferLengths(texts: readonly string[]): number {
     }
   }
   return total;
+}
+
+/** @throws Refusal that names what is no multiple of a sector */
+export function assertWholeSectors(values: Readonly<Record<"offset" | "count", number>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value % SECTOR_BYTES !== 0) throw new Refusal(`${value} is not a sector-aligned value for '${name}'`);
+  }
+}
+
+/** The end of every command with -b. @throws Refusal */
+export function refuseVmState(
+  words: readonly string[],
+  range: Readonly<Record<"offset" | "count", number>>,
+): never {
+  assertWholeSectors(range);
+  throw new Refusal(`${words[0]} -b: the state of a virtual machine is not supported here`, "named");
 }
 
 /** The byte that -P tells; undefined without. */

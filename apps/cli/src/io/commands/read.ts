@@ -8,6 +8,7 @@ import {
   parsePattern,
   parseRequestLength,
   parseWords,
+  refuseVmState,
 } from "../parse-words.ts";
 import { failed, MisusedCommand, Refusal } from "../refusal.ts";
 import { requestReport, secondsSince } from "../request-report.ts";
@@ -56,7 +57,7 @@ async function runRead(words: readonly string[], session: IoSession): Promise<Io
   if (verification.length < 0 || start + verification.length > length) {
     throw new Refusal("pattern verification range exceeds end of read data");
   }
-  if (args.has("vmState")) throw new Refusal("read -b: VM state cannot be read here", "named");
+  if (args.has("vmState")) refuseVmState(words, { offset, count: length });
   return await read(session, { what: "read", offset, length, verification, ...outputOf(args) });
 }
 

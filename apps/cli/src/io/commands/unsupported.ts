@@ -5,7 +5,7 @@ import { findCommand } from "../command-table.ts";
 import type { IoImplementation, IoOutcome } from "../io-command.ts";
 import { Refusal, RequestError } from "../refusal.ts";
 
-const BREAKPOINTS = "breakpoints need QEMU's driver blkdebug, which is not supported";
+const BREAKPOINTS = "Breakpoints need QEMU's driver blkdebug, which is not supported";
 
 export const breakCommand: IoImplementation = { run: runBreak };
 
@@ -36,7 +36,7 @@ export const zoneCommand: IoImplementation = { run: runZoneCommand };
 
 async function runZoneCommand(words: readonly string[]): Promise<IoOutcome> {
   const command = findCommand(words[0] as string);
-  throw unsupported(`${command?.name.replace("_", " ")} failed`, "zoned devices are not supported");
+  throw unsupported(`${command?.name.replace("_", " ")} failed`, "Zoned devices are not supported");
 }
 
 function unsupported(what: string, why: string): Refusal {

@@ -4,11 +4,13 @@ import { errnoText } from "../../errors/errno-text.ts";
 import type { OptionSpec, ParsedArguments } from "../../options/getopt.ts";
 import type { IoImplementation, IoOutcome } from "../io-command.ts";
 import {
+  assertWholeSectors,
   parseBufferLengths,
   parseBytes,
   parsePattern,
   parseRequestLength,
   parseWords,
+  refuseVmState,
 } from "../parse-words.ts";
 import { failed, MisusedCommand, Refusal } from "../refusal.ts";
 import { requestReport, secondsSince } from "../request-report.ts";
@@ -16,7 +18,6 @@ import type { IoSession } from "../session.ts";
 
 /** What is written if nothing else is said. */
 const DEFAULT_PATTERN = 0xcd;
-const SECTOR_BYTES = 512;
 
 const VECTOR_OPTIONS: Readonly<
   Record<"machine" | "durable" | "pattern" | "quiet" | "registered", OptionSpec>
@@ -68,17 +69,11 @@ async function runWrite(words: readonly string[], session: IoSession): Promise<I
   const length = args.has("noFallback")
     ? parseBytes(lengthText)
     : parseRequestLength(lengthText, " without -n");
-  if (args.has("vmState") || args.has("compressed")) {
-    for (const [name, value] of [["offset", offset] as const, ["count", length] as const]) {
-      if (value % SECTOR_BYTES !== 0) {
-        throw new Refusal(`${value} is not a sector-aligned value for '${name}'`);
-      }
-    }
-  }
+  if (args.has("compressed")) assertWholeSectors({ offset, count: length });
   if (args.has("zeroes") && args.has("registered")) {
     throw new Refusal("cannot combine zero write with registered I/O buffer");
   }
-  if (args.has("vmState")) throw new Refusal("write -b: VM state cannot be written here", "named");
+  if (args.has("vmState")) refuseVmState(words, { offset, count: length });
   const source = args.value("source");
   const content = await contentOf({ pattern, source, length });
   const { image } = session;
@@ -198,7 +193,7 @@ async function readSource(path: string, length: number): Promise<Uint8Array> {
     await using file = await open(path);
     const bytes = new Uint8Array(Math.min(length, (await file.stat()).size));
     const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-    if (bytesRead > 0 || length === 0) return bytes.subarray(0, bytesRead);
+    if (bytesRead > 0) return bytes.subarray(0, bytesRead);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && typeof error.code === "string")) throw error;
     throw new Refusal(`${path}: ${errnoText(error.code)}`, "stderr");
