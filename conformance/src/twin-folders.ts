@@ -90,7 +90,11 @@ async function informationOf(
 ): Promise<object> {
   const { cwd, format, withLength } = options;
   const { stdout } = await qemu.img(["info", "-f", format, "--output=json", name], { cwd });
-  const { "actual-size": _size, children, ...rest } = JSON.parse(stdout, withoutDate) as Information;
+  const {
+    "actual-size": _size,
+    children,
+    ...rest
+  } = JSON.parse(stdout.replaceAll(cwd, "."), withoutDate) as Information;
   return withLength ? { ...rest, length: children?.[0]?.info["virtual-size"] } : rest;
 }
 

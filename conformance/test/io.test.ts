@@ -1,9 +1,9 @@
 /** io: each command and option of qemu-io, called alike on twins, has the same answer and leaves the same images. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
-import { withoutTimes } from "../src/io-answers.ts";
-import { IO_CASES } from "../src/io-cases.ts";
-import { IO_IMAGES, makeIoImages } from "../src/io-images.ts";
+import { withoutTimes } from "../src/io/io-answers.ts";
+import { IO_CASES } from "../src/io/io-cases.ts";
+import { IO_IMAGES, makeIoImages } from "../src/io/io-images.ts";
 import { tryOurs, tryOursAsQemuIo } from "../src/ours.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectEqualAnswers } from "../src/same-answer.ts";

@@ -59,7 +59,11 @@ function compressedFirst(operations: readonly TwinOperation[]): readonly TwinOpe
   return [...operations.filter(isCompressed), ...operations.filter((operation) => !isCompressed(operation))];
 }
 
-async function makeBacking({ shape, qemu, folder }: TwinsOptions, random: Random): Promise<void> {
+/** Makes the shape's backing file, with data in it, if it has one. */
+export async function makeBacking(
+  { shape, qemu, folder }: Pick<TwinsOptions, "shape" | "qemu" | "folder">,
+  random: Random,
+): Promise<void> {
   if (shape.backing === undefined) return;
   const { format, size } = shape.backing;
   await qemu.img(["create", "-q", "-f", format, "backing", String(size)], { cwd: folder });
@@ -72,7 +76,11 @@ async function makeBacking({ shape, qemu, folder }: TwinsOptions, random: Random
   expectSuccess("qemu-io", await runTool(io as unknown as [string], [], { cwd: folder }));
 }
 
-async function makeImage({ shape, qemu, folder }: TwinsOptions, name: string): Promise<void> {
+/** Makes an empty image of the shape. */
+export async function makeImage(
+  { shape, qemu, folder }: Pick<TwinsOptions, "shape" | "qemu" | "folder">,
+  name: string,
+): Promise<void> {
   const dataFile = shape.hasDataFile ? [`data_file=${join(folder, `${name}.data`)}`] : [];
   const backing = shape.backing === undefined ? [] : ["-b", "backing", "-F", shape.backing.format];
   const options = [...shape.options, ...dataFile].join(",");

@@ -80,9 +80,11 @@ export class IoImage {
   }): Promise<void> {
     const { offset, length, unmap, noFallback = false, durable = false } = request;
     this.assertRange(offset, length);
-    if (noFallback) await this.#assertZeroesNeedNoData(offset, length);
-    await this.disk.writeZeroes({ offset, length, unmap: unmap && this.#options.discards });
+    const possible = noFallback ? await this.#lengthWithoutFallback(offset, length) : length;
+    await this.disk.writeZeroes({ offset, length: possible, unmap: unmap && this.#options.discards });
     await this.#flushIfWanted(durable);
+    if (possible === length) return;
+    throw new RequestError("ENOTSUP", "Only whole clusters of an image of version 3 can be marked as zero");
   }
 
   /** Whole clusters, the last one as long as it is. As in QEMU, none of them may be in use already. */
@@ -153,21 +155,27 @@ export class IoImage {
     );
   }
 
-  /** Parts of clusters become zero only with a whole cluster that reads as zeroes, and version 2 knows no zero clusters. */
-  async #assertZeroesNeedNoData(offset: number, length: number): Promise<void> {
+  /**
+   * How many bytes from `offset` on can be zeroed without writing zeroes as data: none if the range begins with a part of
+   * a cluster that has to keep data, all but the end if it ends with one.
+   */
+  async #lengthWithoutFallback(offset: number, length: number): Promise<number> {
     const { disk } = this;
-    if (!(disk instanceof Qcow2Image) || length === 0) return;
+    if (!(disk instanceof Qcow2Image) || length === 0) return length;
     const { version, clusterSize, extendedL2 } = disk.info();
-    if (version === 2) throw new RequestError("ENOTSUP", "Images of version 2 have no zero clusters");
+    // Which knows no zero clusters.
+    if (version === 2) return 0;
     const unit = extendedL2 ? clusterSize / 32 : clusterSize;
     const end = offset + length;
-    for (const edge of [offset, end]) {
-      if (edge % unit === 0 || edge === disk.size) continue;
-      const start = edge - (edge % unit);
-      if (await this.#hasExtent(start, unit, ({ kind }) => kind === "data")) {
-        throw new RequestError("ENOTSUP", `Only whole clusters of ${unit} bytes can be marked as zero`);
-      }
-    }
+    // What is stored in this image is data, also where the host says that it is a hole.
+    const holdsData = ({ kind, stored, depth }: Extent): boolean =>
+      kind === "data" || (stored && depth === 0);
+    const keepsData = async (edge: number): Promise<boolean> =>
+      edge % unit !== 0 &&
+      edge !== disk.size &&
+      (await this.#hasExtent(edge - (edge % unit), unit, holdsData));
+    if (await keepsData(offset)) return 0;
+    return (await keepsData(end)) ? Math.max(0, end - (end % unit) - offset) : length;
   }
 
   async #assertNoCluster(offset: number, length: number): Promise<void> {

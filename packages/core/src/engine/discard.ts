@@ -63,8 +63,8 @@ function discardCluster(
   const { mapping, layout } = context.image;
   const old = entryOf(context, slice, clusterStart);
   const isEmpty = !old.compressed && old.hostOffset === undefined;
-  const readsAsBelow = isEmpty && old.zeroBits === 0;
-  if (readsAsBelow && (revealBacking || layout.backingFile === undefined)) return;
+  // Nothing to give up, and nothing to hide: subclusters that read as zeroes do so either way.
+  if (isEmpty && (revealBacking ? old.zeroBits === 0 : layout.backingFile === undefined)) return;
   writeStandardEntry(mapping.geometry, slice.table.view, entryAt(mapping.geometry, slice, clusterStart), {
     hostOffset: undefined,
     copied: false,

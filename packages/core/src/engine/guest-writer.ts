@@ -5,6 +5,7 @@ import {
   freeEntryClusters,
   readEntry,
   subclusterBits,
+  subclusterRange,
   writeStandardEntry,
 } from "./l2-editing.ts";
 import { type MappedSlice, releaseSlice, residentSlice, writableSlice } from "./l2-tables.ts";
@@ -237,8 +238,8 @@ function addToRuns(
 }
 
 /**
- * The guest range that has to be written along with a piece: nothing more in place; whole subclusters otherwise, and
- * the whole cluster if it moves away from a host cluster that holds other data of it.
+ * The guest range that has to be written along with a piece: nothing more in place; whole subclusters otherwise, and if
+ * the cluster moves away from where it has data, all from the first subcluster with data to the last.
  */
 function copyRange(
   geometry: Geometry,
@@ -251,9 +252,19 @@ function copyRange(
   },
 ): { readonly start: number; readonly end: number } {
   if (piece.inPlace) return { start: piece.start, end: piece.end };
-  const moves = piece.entry.compressed || (piece.entry.hostOffset ?? piece.hostOffset) !== piece.hostOffset;
-  const unit = moves && piece.entry.allocBits !== 0 ? geometry.clusterSize : geometry.subclusterSize;
-  return { start: roundDown(piece.start, unit), end: roundUp(piece.end, unit) };
+  const { clusterSize, subclusterSize } = geometry;
+  const { entry, hostOffset } = piece;
+  const start = roundDown(piece.start, subclusterSize);
+  const end = roundUp(piece.end, subclusterSize);
+  const moves = entry.compressed || (entry.hostOffset ?? hostOffset) !== hostOffset;
+  if (!moves || entry.allocBits === 0) return { start, end };
+  const clusterStart = roundDown(piece.start, clusterSize);
+  // Without extended L2 all bits say the same.
+  const withData = subclusterRange(geometry, entry.allocBits);
+  return {
+    start: Math.min(start, clusterStart + withData.start),
+    end: Math.max(end, clusterStart + withData.end),
+  };
 }
 
 /** Writes a run's data, with its edges copied from what the guest reads there now. */

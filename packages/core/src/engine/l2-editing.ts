@@ -129,3 +129,13 @@ export function subclusterBits(geometry: Geometry, from: number, to: number): nu
   if (!geometry.extendedL2 || end - first >= 32) return ALL_SUBCLUSTERS;
   return ((2 ** (end - first) - 1) << first) >>> 0;
 }
+
+/** The bytes within a cluster from the first subcluster of `bits`, which is not 0, to the end of the last. */
+export function subclusterRange(
+  geometry: Geometry,
+  bits: number,
+): { readonly start: number; readonly end: number } {
+  if (!geometry.extendedL2) return { start: 0, end: geometry.clusterSize };
+  const first = 31 - Math.clz32(bits & -bits);
+  return { start: first * geometry.subclusterSize, end: (32 - Math.clz32(bits)) * geometry.subclusterSize };
+}

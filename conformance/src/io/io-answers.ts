@@ -1,5 +1,5 @@
 /** Answers of qemu-io without what no two runs have in common. */
-import type { ToolResult } from "./run-tool.ts";
+import type { ToolResult } from "../run-tool.ts";
 
 /** "00.01 sec (4.2 MiB/sec and 67.3 ops/sec)", also with hours and minutes instead of "sec". */
 const RATES = /\d[\d:.]*( sec)? \([^()\n]*\/sec and [\d.]+ ops\/sec\)/g;

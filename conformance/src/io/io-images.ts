@@ -1,6 +1,6 @@
 /** The files that the cases of `io-cases.ts` are about. */
 import { writeFileSync } from "node:fs";
-import type { QemuRelease } from "./qemu-release.ts";
+import type { QemuRelease } from "../qemu-release.ts";
 
 /** Name and format of each image that both sides must leave equal. */
 export const IO_IMAGES: Readonly<Record<string, "qcow2" | "raw">> = {
