@@ -1,5 +1,5 @@
 /** Writes bytes over parts of an image, to see what readers say. */
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from "node:fs";
 
 /** Offsets of header fields (specification: "Header"). */
 export const HEADER = {
@@ -75,4 +75,12 @@ export function tablesOf(file: string): {
     refcountTable,
     refcountBlock: Number(peek64(file, refcountTable) & OFFSET_MASK),
   };
+}
+
+/** Sets the flag of a bitmap that was not saved (specification: "Bitmap directory", flags, bit 0). */
+export function markInUse(file: string, bitmap: string): void {
+  const bytes = readFileSync(file);
+  const at = bytes.indexOf(bitmap) - 24;
+  bytes.writeUInt32BE(bytes.readUInt32BE(at + 12) | 1, at + 12);
+  writeFileSync(file, bytes);
 }

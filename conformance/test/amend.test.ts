@@ -1,10 +1,13 @@
 /** amend: the same answers as qemu-img, and images that are the same and clean afterwards. */
 import { copyFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { runCase } from "../src/options/run-case.ts";
+import { imagesFor } from "../src/options/test-cases.ts";
 import { tryOursAsQemuImg } from "../src/ours.ts";
+import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectSameAnswer } from "../src/same-answer.ts";
 import { expectSameFiles } from "../src/same-files.ts";
 import { expectTwins } from "../src/twins/expect-twins.ts";
 import { Workbench } from "../src/workbench.ts";
@@ -77,6 +80,8 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 
+  const images = imagesFor((folder) => makeImages(folder, qemu));
+
   it.each([
     { words: ["-o", "compat=1.0", "image"] },
     { words: ["-o", "compat=0.10,lazy_refcounts=on", "image"] },
@@ -111,33 +116,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     { words: ["-f", "raw", "-o", "size=2M", "image"] },
     { words: ["--image-opts", "-o", "compat=1.1", "driver=qcow2,file.filename=image"] },
   ])("$words", async ({ words, ledger = [] }) => {
-    using bench = new Workbench("amend");
-    const cwd = bench.folder;
-    const create = (...args: string[]): Promise<unknown> =>
-      qemu.img(["create", "-q", "-f", "qcow2", ...args], { cwd });
-    const name = words.at(-1);
-    await create("base", "1M");
-    await create("image", "1M");
-    if (name === "overlay") await create("-b", "base", "-F", "qcow2", "overlay");
-    if (name === "extended") await create("-o", "extended_l2=on", "extended", "1M");
-    if (name === "narrow") await create("-o", "refcount_bits=8", "narrow", "1M");
-    if (name?.includes("data-file")) {
-      await create("-o", "data_file=data", "data-file", "1M");
-      await create("-o", "data_file=raw,data_file_raw=on", "raw-data-file", "1M");
-      copyFileSync(bench.path("data"), bench.path("other"));
-    }
-    if (name?.startsWith("zstd")) {
-      await create("-o", "compression_type=zstd", "zstd", "1M");
-      await create("-o", "compression_type=zstd", "zstd-compressed", "1M");
-      await qemu.io("zstd-compressed", ["write -c -P 1 0 64k"], { cwd });
-    }
-    if (name === "resized" || name === "shared") {
-      await create(name, "1M");
-      await qemu.io(name, ["write -P 1 0 64k"], { cwd });
-      await qemu.img(["snapshot", "-c", "one", name], { cwd });
-      if (name === "resized") await qemu.img(["resize", "-q", name, "2M"], { cwd });
-    }
-    await expectSameAnswer({ args: ["amend", ...words], folder: cwd, qemu, ledger, oneByOne: true });
+    await runCase({ words: ["amend", ...words], ledger }, { qemu, images });
     caseRan(GROUP, qemu.version);
   });
 
@@ -168,3 +147,30 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 });
+
+/** What the refusals and successes above are about, each named for what is special about it. */
+async function makeImages(cwd: string, qemu: QemuRelease): Promise<void> {
+  const create = (...args: string[]): Promise<unknown> =>
+    qemu.img(["create", "-q", "-f", "qcow2", ...args], { cwd });
+  const withSnapshot = async (name: string): Promise<void> => {
+    await create(name, "1M");
+    await qemu.io(name, ["write -P 1 0 64k"], { cwd });
+    await qemu.img(["snapshot", "-c", "one", name], { cwd });
+  };
+  await create("base", "1M");
+  await Promise.all([
+    create("image", "1M"),
+    create("-b", "base", "-F", "qcow2", "overlay"),
+    create("-o", "extended_l2=on", "extended", "1M"),
+    create("-o", "refcount_bits=8", "narrow", "1M"),
+    create("-o", "data_file=data", "data-file", "1M"),
+    create("-o", "data_file=raw,data_file_raw=on", "raw-data-file", "1M"),
+    create("-o", "compression_type=zstd", "zstd", "1M"),
+    create("-o", "compression_type=zstd", "zstd-compressed", "1M"),
+    withSnapshot("shared"),
+    withSnapshot("resized"),
+  ]);
+  copyFileSync(join(cwd, "data"), join(cwd, "other"));
+  await qemu.io("zstd-compressed", ["write -c -P 1 0 64k"], { cwd });
+  await qemu.img(["resize", "-q", "resized", "2M"], { cwd });
+}

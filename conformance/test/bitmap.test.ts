@@ -1,10 +1,13 @@
 /** bitmap: the same answers as qemu-img, and bitmaps that QEMU reads as its own. */
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { markInUse } from "../src/damage.ts";
+import { runCase } from "../src/options/run-case.ts";
+import { imagesFor } from "../src/options/test-cases.ts";
 import { ours, tryOursAsQemuImg } from "../src/ours.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectEqualAnswers } from "../src/same-answer.ts";
 import { expectSameBits } from "../src/twins/dirty-ranges.ts";
 import { expectTwins } from "../src/twins/expect-twins.ts";
 import { Workbench } from "../src/workbench.ts";
@@ -114,6 +117,17 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 
+  const images = imagesFor(async (cwd) => {
+    const create = ["create", "-q", "-f", "qcow2"];
+    await qemu.img([...create, "image", "1M"], { cwd });
+    for (const name of ["one", "broken"]) await qemu.img(["bitmap", "--add", "image", name], { cwd });
+    markInUse(join(cwd, "image"), "broken");
+    await qemu.img([...create, "larger", "5M"], { cwd });
+    await qemu.img(["bitmap", "--add", "larger", "big"], { cwd });
+    copyFileSync(join(cwd, "larger"), join(cwd, "larger2"));
+    await qemu.img([...create, "-o", "compat=0.10", "version2", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "raw", "raw", "1M"], { cwd });
+  });
   const longest = "n".repeat(1023);
   it.each([
     { words: ["--add", "image", "new"] },
@@ -155,25 +169,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     { command: "measure", words: ["-O", "qcow2", "larger"] },
     { command: "measure", words: ["-O", "qcow2", "--output=json", "larger"] },
   ])("$command $words", async ({ command = "bitmap", words, ledger = [] }) => {
-    using bench = new Workbench("bitmap");
-    const cwd = bench.folder;
-    const create = ["create", "-q", "-f", "qcow2"];
-    await qemu.img([...create, "image", "1M"], { cwd });
-    for (const name of ["one", "broken"]) await qemu.img(["bitmap", "--add", "image", name], { cwd });
-    markInUse(bench.path("image"), "broken");
-    await qemu.img([...create, "larger", "5M"], { cwd });
-    await qemu.img(["bitmap", "--add", "larger", "big"], { cwd });
-    copyFileSync(bench.path("larger"), bench.path("larger2"));
-    await qemu.img([...create, "-o", "compat=0.10", "version2", "1M"], { cwd });
-    await qemu.img(["create", "-q", "-f", "raw", "raw", "1M"], { cwd });
-    // Each on its own copy: both change the image.
-    using other = new Workbench("bitmap");
-    for (const name of ["image", "larger", "larger2", "version2", "raw"])
-      copyFileSync(bench.path(name), other.path(name));
-    const expected = await qemu.tryImg([command, ...words], { cwd });
-    const actual = await tryOursAsQemuImg([command, ...words], { cwd: other.folder });
-    expectEqualAnswers({ actual, expected, ledger, what: words.join(" ") });
-    await qemu.img(["check", "-q", "image"], { cwd: other.folder });
+    await runCase({ words: [command, ...words], ledger }, { qemu, images });
     caseRan(GROUP, qemu.version);
   });
 
@@ -189,11 +185,3 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 });
-
-/** Sets the flag of a bitmap that was not saved (specification: "Bitmap directory", flags, bit 0). */
-function markInUse(path: string, name: string): void {
-  const bytes = readFileSync(path);
-  const at = bytes.indexOf(name) - 24;
-  bytes.writeUInt32BE(bytes.readUInt32BE(at + 12) | 1, at + 12);
-  writeFileSync(path, bytes);
-}

@@ -1,10 +1,11 @@
 /** compare: the same verdict, text and exit code as qemu-img 10.0. */
+import { join } from "node:path";
 import { it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { runCase } from "../src/options/run-case.ts";
+import { imagesFor } from "../src/options/test-cases.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectSameAnswer } from "../src/same-answer.ts";
 import { writeSparseRaw } from "../src/shapes.ts";
-import { Workbench } from "../src/workbench.ts";
 
 const GROUP = "compare: same verdict, text and exit code";
 
@@ -38,12 +39,10 @@ const COMPARISONS: readonly string[][] = [
 ];
 
 await describeConformance(GROUP, {}, ({ reference: qemu }) => {
-  it.each(COMPARISONS.map((words) => [words.join(" "), words] as const))("%s", async (title, words) => {
-    using bench = new Workbench("compare");
-    const inFolder = { cwd: bench.folder };
+  const images = imagesFor(async (cwd) => {
     const make = async (name: string, size: string, io: readonly string[], options = "cluster_size=64k") => {
-      await qemu.img(["create", "-q", "-f", "qcow2", "-o", options, name, size], inFolder);
-      await qemu.io(name, io, inFolder);
+      await qemu.img(["create", "-q", "-f", "qcow2", "-o", options, name, size], { cwd });
+      await qemu.io(name, io, { cwd });
     };
     await Promise.all([
       make("a.qcow2", "1M", ["write -P 1 100k 200k"]),
@@ -58,10 +57,12 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       make("longer-data.qcow2", "2M", ["write -P 1 100k 200k", "write -P 3 1500k 10"]),
       make("zeroes.qcow2", "1M", ["write -P 1 100k 200k", "write -P 0 600k 64k"]),
     ]);
-    await qemu.img(["convert", "-O", "raw", "a.qcow2", "a.raw"], inFolder);
-    writeSparseRaw(bench.path("odd.raw"), 1_000_001, [{ offset: 0, length: 1000 }]);
-    const ledger = LEDGER_ENTRIES[title] ?? [];
-    await expectSameAnswer({ args: ["compare", ...words], folder: bench.folder, qemu, ledger });
+    await qemu.img(["convert", "-O", "raw", "a.qcow2", "a.raw"], { cwd });
+    writeSparseRaw(join(cwd, "odd.raw"), 1_000_001, [{ offset: 0, length: 1000 }]);
+  });
+
+  it.each(COMPARISONS.map((words) => [words.join(" "), words] as const))("%s", async (title, words) => {
+    await runCase({ words: ["compare", ...words], ledger: LEDGER_ENTRIES[title] ?? [] }, { qemu, images });
     caseRan(GROUP, qemu.version);
   });
 });

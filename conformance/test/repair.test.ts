@@ -11,7 +11,7 @@ import { caseRan } from "../src/case-log.ts";
 import { damageKinds, makeRepairable, REPAIRABLE_SHAPES } from "../src/damage-kinds.ts";
 import { drawDamage, metadataRegions, whileDamaged } from "../src/metadata-damage.ts";
 import { tryOursAsQemuImg } from "../src/ours.ts";
-import { tryOursInProcess } from "../src/property/management/ours-in-process.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
 import { IMAGE, SHAPES } from "../src/shapes.ts";

@@ -1,10 +1,12 @@
 /** resize: after the same command, our image and QEMU's have the same size and content, and both are clean. */
 import { copyFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { runCase } from "../src/options/run-case.ts";
+import { imagesFor } from "../src/options/test-cases.ts";
 import { tryOursAsQemuImg } from "../src/ours.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectSameAnswer } from "../src/same-answer.ts";
 import { expectSameFiles } from "../src/same-files.ts";
 import { expectTwins } from "../src/twins/expect-twins.ts";
 import { Workbench } from "../src/workbench.ts";
@@ -112,6 +114,13 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 
+  const images = imagesFor(async (cwd) => {
+    await qemu.img(["create", "-q", "-f", "qcow2", "image", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "compat=0.10", "version2", "1M"], { cwd });
+    await qemu.img(["snapshot", "-c", "one", "version2"], { cwd });
+    writeFileSync(join(cwd, "raw"), Buffer.alloc(2 ** 20, 7));
+  });
+
   it.each([
     { words: ["image", "512k"], ledger: [1] },
     { words: ["image", "-512k"], ledger: [1] },
@@ -136,14 +145,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     { words: ["-q", "image", "+1M"] },
     { words: ["--image-opts", "driver=qcow2,file.filename=image", "+1M"] },
   ])("$words", async ({ words, ledger = [] }) => {
-    using bench = new Workbench("resize");
-    const cwd = bench.folder;
-    await qemu.img(["create", "-q", "-f", "qcow2", "image", "1M"], { cwd });
-    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "compat=0.10", "version2", "1M"], { cwd });
-    await qemu.img(["snapshot", "-c", "one", "version2"], { cwd });
-    writeFileSync(bench.path("raw"), Buffer.alloc(2 ** 20, 7));
-    await expectSameAnswer({ args: ["resize", ...words], folder: cwd, qemu, ledger, oneByOne: true });
-    for (const name of ["image", "version2"]) await qemu.img(["check", "-q", name], { cwd });
+    await runCase({ words: ["resize", ...words], ledger }, { qemu, images });
     caseRan(GROUP, qemu.version);
   });
 });

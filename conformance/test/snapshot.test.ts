@@ -2,10 +2,11 @@
 import { copyFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { runCase } from "../src/options/run-case.ts";
+import { imagesFor } from "../src/options/test-cases.ts";
 import { tryOursAsQemuImg } from "../src/ours.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
-import { expectSameAnswer } from "../src/same-answer.ts";
 import { expectSameFiles } from "../src/same-files.ts";
 import { Workbench } from "../src/workbench.ts";
 
@@ -64,6 +65,18 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     caseRan(GROUP, qemu.version);
   });
 
+  const images = imagesFor(async (cwd) => {
+    await qemu.img(["create", "-q", "-f", "qcow2", "empty", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "data_file=raw", "data-file", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "bitmaps", "1M"], { cwd });
+    await qemu.img(["snapshot", "-c", "one", "bitmaps"], { cwd });
+    await qemu.img(["bitmap", "--add", "bitmaps", "b"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "image", "1M"], { cwd });
+    for (const name of ["one", "a name that is longer than the column", "3"]) {
+      await qemu.img(["snapshot", "-c", name, "image"], { cwd });
+    }
+  });
+
   it.each([
     { words: ["-l", "image"] },
     { words: ["image"] },
@@ -80,20 +93,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     { words: ["-c", "one"], ledger: [1] },
     { words: ["-l", "nowhere"], ledger: [1] },
   ])("$words", async ({ words, ledger = [] }) => {
-    using bench = new Workbench("snapshot");
-    const cwd = bench.folder;
-    await qemu.img(["create", "-q", "-f", "qcow2", "empty", "1M"], { cwd });
-    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "data_file=raw", "data-file", "1M"], { cwd });
-    await qemu.img(["create", "-q", "-f", "qcow2", "bitmaps", "1M"], { cwd });
-    await qemu.img(["snapshot", "-c", "one", "bitmaps"], { cwd });
-    await qemu.img(["bitmap", "--add", "bitmaps", "b"], { cwd });
-    await qemu.img(["create", "-q", "-f", "qcow2", "image", "1M"], { cwd });
-    for (const name of ["one", "a name that is longer than the column", "3"]) {
-      await qemu.img(["snapshot", "-c", name, "image"], { cwd });
-    }
-    // One after the other: changes take the image's lock.
-    await expectSameAnswer({ args: ["snapshot", ...words], folder: cwd, qemu, ledger, oneByOne: true });
-    for (const name of ["image", "bitmaps"]) await qemu.img(["check", "-q", name], { cwd });
+    await runCase({ words: ["snapshot", ...words], ledger }, { qemu, images });
     caseRan(GROUP, qemu.version);
   });
 });

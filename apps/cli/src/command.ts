@@ -1,5 +1,6 @@
 /** What a command is, and what it gets from whoever runs it. */
-import type { Readable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
+import type { Secrets } from "./objects/secret.ts";
 import type { OptionTable, ParsedArguments } from "./options/getopt.ts";
 import type { Printer } from "./output/printer.ts";
 import type { Terminal } from "./output/terminal.ts";
@@ -13,10 +14,14 @@ export interface CommandContext {
   readonly out: Printer;
   /** What `out` leads to, if that is a terminal and output may be made for it; undefined for the plain text. */
   readonly terminal: Terminal | undefined;
+  /** What `out` prints to: for progress, which does not wait in a buffer. */
+  readonly stdout: Writable;
   /** One line on stderr, with the program's name in front. */
   warn(message: string): void;
   /** One line on stderr as it is: results that are not the command's output, such as each finding of a check. */
   report(message: string): void;
+  /** What `--object` defines, by id. */
+  readonly secrets: Secrets;
 }
 
 export interface CommandHelp {

@@ -2,6 +2,7 @@
  * Progress of long work, in one of three forms: a bar with rate and time left on a terminal; with -p and no
  * terminal exactly what qemu-img prints; otherwise nothing, except on request (SIGUSR1).
  */
+import type { Writable } from "node:stream";
 import type { SingleBar } from "cli-progress";
 import { formatFixed } from "./output/decimal.ts";
 import { humanSize } from "./output/human-size.ts";
@@ -22,6 +23,8 @@ export interface ProgressOptions {
   readonly stepPercent: number;
   /** Show a bar on a terminal even without -p. */
   readonly barByDefault: boolean;
+  /** Where qemu-img's form goes. */
+  readonly stdout: Writable;
 }
 
 export async function startProgress(options: ProgressOptions): Promise<Progress> {
@@ -29,7 +32,7 @@ export async function startProgress(options: ProgressOptions): Promise<Progress>
   if (quiet || !(wanted || options.barByDefault)) return new OnRequest();
   // The bar goes to stderr, so that it stays out of redirected results.
   const onTerminal = process.stderr.isTTY === true && (!wanted || process.stdout.isTTY === true);
-  if (!onTerminal) return wanted ? new PercentLine(options.stepPercent) : new OnRequest();
+  if (!onTerminal) return wanted ? new PercentLine(options) : new OnRequest();
   const { default: cliProgress } = await import("cli-progress");
   return new Bar((format) => new cliProgress.SingleBar(format), wanted ? 0 : BAR_DELAY_MS);
 }
@@ -46,11 +49,13 @@ function percentText(percent: number): string {
 /** qemu-img's own form: one line that is written over with carriage returns. */
 class PercentLine implements Progress {
   readonly #step: number;
+  readonly #stdout: Writable;
   #last = 0;
   #ended = false;
 
-  constructor(stepPercent: number) {
+  constructor({ stepPercent, stdout }: Pick<ProgressOptions, "stepPercent" | "stdout">) {
     this.#step = stepPercent;
+    this.#stdout = stdout;
     this.#print(0);
   }
 
@@ -64,12 +69,12 @@ class PercentLine implements Progress {
     if (this.#ended) return;
     this.#ended = true;
     if (succeeded && this.#last !== 100) this.#print(100);
-    process.stdout.write("\n");
+    this.#stdout.write("\n");
   }
 
   #print(percent: number): void {
     this.#last = percent;
-    process.stdout.write(`${percentText(percent)}\r`);
+    this.#stdout.write(`${percentText(percent)}\r`);
   }
 }
 

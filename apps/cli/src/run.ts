@@ -3,6 +3,7 @@ import type { Command, CommandContext } from "./command.ts";
 import { findCommand } from "./commands.ts";
 import { CommandError, UsageError } from "./errors/command-errors.ts";
 import { describeError, oneLine } from "./errors/describe-error.ts";
+import type { DefinedObjects } from "./objects/define-objects.ts";
 import { getopt } from "./options/getopt.ts";
 import { Printer } from "./output/printer.ts";
 import { terminalOf } from "./output/terminal.ts";
@@ -39,7 +40,7 @@ export async function run(argv: readonly string[], streams: Streams = process): 
     if (program !== "qemu-io") invocation = `${program} ${name}`;
     const stdin = streams.stdin ?? process.stdin;
     const terminal = terminalOf(stdout, program);
-    const context = { program, invocation, stdin, out, terminal, warn, report };
+    const context = { program, invocation, stdin, out, stdout, terminal, warn, report };
     return await runCommand(await entry.load(), rest, context);
   } catch (error) {
     await out.flush();
@@ -59,13 +60,25 @@ export async function run(argv: readonly string[], streams: Streams = process): 
 async function runCommand(
   command: Command,
   argv: readonly string[],
-  context: CommandContext,
+  context: Omit<CommandContext, "secrets">,
 ): Promise<number> {
   const scanned = getopt(argv, command.options, { lastIsOperand: command.lastIsOperand ?? false });
-  if (scanned.kind === "arguments") return await command.run(scanned.parsed, context);
+  if (scanned.kind === "arguments") {
+    const objects = await objectsOf(scanned.parsed.values("object"));
+    if (objects.kind === "objects")
+      return await command.run(scanned.parsed, { ...context, secrets: objects.secrets });
+    await context.out.print(objects.text);
+    return 0;
+  }
   const { commandHelp } = await import("./output/help-text.ts");
   await context.out.print(commandHelp(context.invocation, command));
   return 0;
+}
+
+async function objectsOf(definitions: readonly string[]): Promise<DefinedObjects> {
+  if (definitions.length === 0) return { kind: "objects", secrets: new Map() };
+  const { defineObjects } = await import("./objects/define-objects.ts");
+  return await defineObjects(definitions);
 }
 
 async function runWithoutCommand(

@@ -43,4 +43,5 @@ export {
   type References,
 } from "./references/references.ts";
 export { MemoryStorage } from "./storage/memory-storage.ts";
+export { PartOfStorage, type PartOfStorageOptions } from "./storage/part-of-storage.ts";
 export type { Storage, StorageExtent } from "./storage/storage.ts";

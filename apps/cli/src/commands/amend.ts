@@ -19,7 +19,6 @@ import {
   onlyImage,
   PROGRESS,
   QUIET,
-  refuseObjects,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -72,7 +71,6 @@ ${NOTES_ON_NAMES}`,
 };
 
 async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   if (!args.has("options")) throw new UsageError("Must specify options (-o)");
   const list = joinOptionLists(args.values("options"));
   const format = args.value("format");
@@ -88,6 +86,7 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     quiet,
     stepPercent: 1,
     barByDefault: false,
+    stdout: context.stdout,
   });
   let succeeded = false;
   try {

@@ -8,19 +8,10 @@ import { couldNotOpen, withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
 import { CACHE_MODES } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
-import { parseImageName } from "../options/image-name.ts";
+import { assertNotShared, parseImageName } from "../options/image-name.ts";
 import { parseSize } from "../options/size.ts";
 import { formatFixed } from "../output/decimal.ts";
-import {
-  FORCE_SHARE,
-  FORMAT,
-  IMAGE_OPTS,
-  nameOptions,
-  OBJECT,
-  onlyImage,
-  QUIET,
-  refuseObjects,
-} from "./common-options.ts";
+import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT, onlyImage, QUIET } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -73,6 +64,8 @@ const OPTIONS: Readonly<
   object: OBJECT,
 };
 
+/** Cache modes without the host's cache. */
+const UNCACHED: readonly string[] = ["none", "off", "directsync"];
 const AIO_MODES: readonly string[] = ["threads", "native", "io_uring"];
 const MAX_INT = 2n ** 31n - 1n;
 const MAX_LONG = 2n ** 63n - 1n;
@@ -97,12 +90,16 @@ requests write, and the disk's content is lost where they do.`,
 };
 
 async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const requests = parseRequests(args);
   const name = parseImageName(onlyImage(args), nameOptions(args));
   const writes = requests.pattern !== undefined;
-  if (writes && name.forceShare) {
-    throw couldNotOpen(name.given, new CommandError("force-share=on can only be used with read-only images"));
+  if (writes) assertNotShared(name);
+  const wantsNative = args.has("native") || args.value("aio") === "native";
+  if (wantsNative && !UNCACHED.includes(args.value("cache") ?? "")) {
+    throw couldNotOpen(
+      name.given,
+      new CommandError("aio=native was specified, but it requires cache.direct=on, which was not specified."),
+    );
   }
   await interruptible(async (signal) => {
     await using codecs = nodeCodecs();

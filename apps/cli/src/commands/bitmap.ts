@@ -8,7 +8,7 @@ import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { requireSize } from "../options/size.ts";
-import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, nameOptions, OBJECT, refuseObjects } from "./common-options.ts";
+import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, nameOptions, OBJECT } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -79,7 +79,6 @@ ${NOTES_ON_NAMES}`,
 };
 
 async function runBitmap(args: ParsedArguments<typeof OPTIONS>): Promise<number> {
-  refuseObjects(args);
   const actions = args.inOrder(ACTIONS);
   checkCombinations(args, actions.length);
   const [given, bitmap, ...rest] = args.operands;

@@ -14,7 +14,7 @@ import { couldNotOpen } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
 import { checkCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
-import { type ImageName, parseImageName } from "../options/image-name.ts";
+import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText, repairText } from "../output/check-report.ts";
 import type { Terminal } from "../output/terminal.ts";
 import type { ProgramName } from "../program.ts";
@@ -28,7 +28,6 @@ import {
   OUTPUT,
   onlyImage,
   QUIET,
-  refuseObjects,
   SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
@@ -82,19 +81,20 @@ Make a copy of a damaged image first if you can.`,
 };
 
 async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const repair = parseRepair(args.value("repair"));
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
   checkCacheMode(args.value("cache"), "source cache");
   const quiet = args.has("quiet");
   const name = parseImageName(given, nameOptions(args));
+  if (repair !== undefined) assertNotShared(name);
   await using storage = await openToCheck(name, { readOnly: repair === undefined });
   const progress = await startProgress({
     wanted: false,
     quiet: quiet || output === "json",
     stepPercent: 1,
     barByDefault: context.program === "qcow2",
+    stdout: context.stdout,
   });
   const report = ({ code, message }: CheckFinding): void => {
     context.report(message);

@@ -20,7 +20,6 @@ import {
   onlyImage,
   PROGRESS,
   QUIET,
-  refuseObjects,
   SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
@@ -49,7 +48,13 @@ const OPTIONS: Readonly<
   },
   keep: { short: "d", long: "drop", help: "leave the image as it is, instead of emptying it" },
   force: { long: "force", help: "commit although other images read the backing file" },
-  rateLimit: { short: "r", long: "rate", value: "SIZE", help: "write at most this many bytes in a second" },
+  rateLimit: {
+    short: "r",
+    long: "rate",
+    aliases: ["rate-limit"],
+    value: "SIZE",
+    help: "write at most this many bytes in a second",
+  },
   cache: { short: "t", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
   progress: PROGRESS,
   quiet: QUIET,
@@ -93,7 +98,6 @@ interface Request {
 }
 
 async function runCommit(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const rate = args.value("rateLimit");
   const rateLimit = rate === undefined ? 0 : requireSize("rate limit", rate);
   const given = onlyImage(args);
@@ -120,6 +124,7 @@ async function runCommit(args: ParsedArguments<typeof OPTIONS>, context: Command
       quiet,
       stepPercent: 1,
       barByDefault: context.program === "qcow2",
+      stdout: context.stdout,
     });
     let succeeded = false;
     try {

@@ -28,18 +28,13 @@ export const PROGRESS: OptionSpec = { short: "p", long: "progress", help: "show 
 export const OBJECT: OptionSpec = {
   long: "object",
   value: "DEF",
-  help: "refused: objects such as secrets are not supported yet",
+  help: "define a secret: secret,id=ID,data=TEXT or secret,id=ID,file=FILE[,format=base64]",
 };
 export const SOURCE_CACHE_HELP =
   "accepted for scripts: none, writeback, unsafe, ...; the system's cache is used";
 
 export const NOTES_ON_NAMES = `FILE is a path, file:PATH, or json:{"driver":"qcow2","file":{"driver":"file","filename":"PATH"}}.
 A path with a colon before the first slash is written ./NAME.`;
-
-/** @throws UsageError for --object, which nothing here can use. */
-export function refuseObjects(args: Pick<ParsedArguments, "has">): void {
-  if (args.has("object")) throw new UsageError("--object is not supported yet");
-}
 
 /** The one operand of `info`, `check` and `map`. */
 export function onlyImage(args: Pick<ParsedArguments, "operands">): string {

@@ -9,15 +9,7 @@ import { checkCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { startProgress } from "../progress.ts";
-import {
-  FORCE_SHARE,
-  IMAGE_OPTS,
-  OBJECT,
-  PROGRESS,
-  QUIET,
-  refuseObjects,
-  SOURCE_CACHE_HELP,
-} from "./common-options.ts";
+import { FORCE_SHARE, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, SOURCE_CACHE_HELP } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -36,12 +28,14 @@ const OPTIONS: Readonly<
   firstFormat: {
     short: "f",
     long: "a-format",
+    aliases: ["left-format"],
     value: "FMT",
     help: "format of FILE1; found out if not given",
   },
   secondFormat: {
     short: "F",
     long: "b-format",
+    aliases: ["right-format"],
     value: "FMT",
     help: "format of FILE2; found out if not given",
   },
@@ -79,7 +73,6 @@ if the rest of it is zero (not with -s).`,
 };
 
 async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const [firstName, secondName, ...rest] = args.operands;
   if (firstName === undefined || secondName === undefined || rest.length > 0) {
     throw new UsageError("Expecting two image file names");
@@ -94,6 +87,7 @@ async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: Comman
     quiet,
     stepPercent: 2,
     barByDefault: context.program === "qcow2",
+    stdout: context.stdout,
   });
   let succeeded = false;
   try {

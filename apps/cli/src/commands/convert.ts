@@ -58,6 +58,7 @@ async function convertWithProgress(
     quiet: request.quiet,
     stepPercent: 1,
     barByDefault: context.program === "qcow2",
+    stdout: context.stdout,
   });
   let succeeded = false;
   try {

@@ -9,7 +9,7 @@ import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { plainPath } from "../options/image-name.ts";
 import { asksForHelp, joinOptionLists } from "../options/option-list.ts";
 import { requireSize } from "../options/size.ts";
-import { OBJECT, QUIET, refuseObjects } from "./common-options.ts";
+import { OBJECT, QUIET } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<"format" | "options" | "backing" | "backingFormat" | "unsafe" | "quiet" | "object", OptionSpec>
@@ -65,7 +65,6 @@ image is then as large as that.`,
 };
 
 async function runCreate(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
-  refuseObjects(args);
   const format = args.value("format") ?? "raw";
   const list = args.has("options") ? joinOptionLists(args.values("options")) : undefined;
   const [given, sizeText, ...rest] = args.operands;

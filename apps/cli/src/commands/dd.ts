@@ -12,7 +12,7 @@ import { CreationOptions } from "../options/creation-options.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName, plainPath } from "../options/image-name.ts";
 import { parseSize } from "../options/size.ts";
-import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT, refuseObjects } from "./common-options.ts";
+import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<"format" | "imageOpts" | "outputFormat" | "forceShare" | "object", OptionSpec>
@@ -53,7 +53,6 @@ const MAX_BLOCK_BYTES = 2n ** 31n - 1n;
 const MAX_COUNT = 2n ** 63n - 1n;
 
 async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const operands = parseOperands(args.operands);
   const format = args.value("outputFormat") ?? "raw";
   const options = CreationOptions.parse(format, undefined);

@@ -14,7 +14,6 @@ import {
   OBJECT,
   OUTPUT,
   onlyImage,
-  refuseObjects,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -53,7 +52,6 @@ async function runInfo(
   args: ParsedArguments<typeof OPTIONS>,
   { out, terminal }: CommandContext,
 ): Promise<number> {
-  refuseObjects(args);
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
   const wholeChain = args.has("backingChain");

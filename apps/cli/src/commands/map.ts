@@ -17,16 +17,7 @@ import {
   mapLine,
 } from "../output/map-entry.ts";
 import type { Printer } from "../output/printer.ts";
-import {
-  FORCE_SHARE,
-  FORMAT,
-  IMAGE_OPTS,
-  nameOptions,
-  OBJECT,
-  OUTPUT,
-  onlyImage,
-  refuseObjects,
-} from "./common-options.ts";
+import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT, OUTPUT, onlyImage } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -63,7 +54,6 @@ In JSON, "depth" counts the files of the chain from 0, "present" says that a fil
 };
 
 async function runMap(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
-  refuseObjects(args);
   const start = sizeOf(args, "startOffset", "start offset") ?? 0;
   const maxLength = sizeOf(args, "maxLength", "max length");
   const given = onlyImage(args);

@@ -12,15 +12,7 @@ import { imageOptionsOf } from "../options/qcow2-options.ts";
 import { requireSize } from "../options/size.ts";
 import { parseSnapshotSelector } from "../options/snapshot-selector.ts";
 import { formatQemuJson } from "../output/qemu-json.ts";
-import {
-  FORCE_SHARE,
-  FORMAT,
-  IMAGE_OPTS,
-  nameOptions,
-  OBJECT,
-  OUTPUT,
-  refuseObjects,
-} from "./common-options.ts";
+import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT, OUTPUT } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -42,10 +34,16 @@ const OPTIONS: Readonly<
     value: "FMT",
     help: "format of the new image; default raw",
   },
-  options: { short: "o", long: "options", value: "LIST", help: "options of the new image, as for create" },
+  options: {
+    short: "o",
+    long: "options",
+    aliases: ["target-format-options"],
+    value: "LIST",
+    help: "options of the new image, as for create",
+  },
   size: { short: "s", long: "size", value: "SIZE", help: "measure an empty disk of this size" },
-  format: FORMAT,
-  imageOpts: IMAGE_OPTS,
+  format: { ...FORMAT, aliases: ["source-format"] },
+  imageOpts: { ...IMAGE_OPTS, aliases: ["source-image-opts"] },
   snapshot: {
     short: "l",
     long: "snapshot",
@@ -73,7 +71,6 @@ what it needs now, "fully allocated" what it can grow to when the guest writes e
 };
 
 async function runMeasure(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
-  refuseObjects(args);
   const output = parseOutputFormat(args.value("output"));
   const sizeText = args.value("size");
   const size = sizeText === undefined ? undefined : requireSize("image size", sizeText);

@@ -15,7 +15,6 @@ import {
   onlyImage,
   PROGRESS,
   QUIET,
-  refuseObjects,
   SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
@@ -58,7 +57,7 @@ const OPTIONS: Readonly<
   compress: { short: "c", long: "compress", help: "compress what is copied into FILE" },
   forceShare: { ...FORCE_SHARE, help: "open NEW even while another process writes to it" },
   cache: { short: "t", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
-  sourceCache: { short: "T", long: "source-cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  sourceCache: { short: "T", long: "backing-cache", value: "MODE", help: SOURCE_CACHE_HELP },
   progress: PROGRESS,
   quiet: QUIET,
   object: OBJECT,
@@ -90,7 +89,6 @@ ${NOTES_ON_NAMES}`,
 };
 
 async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const given = onlyImage(args);
   const backing = args.value("backing");
   const unsafe = args.has("unsafe");
@@ -113,6 +111,7 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
       quiet: args.has("quiet"),
       stepPercent: 2,
       barByDefault: context.program === "qcow2",
+      stdout: context.stdout,
     });
     let succeeded = false;
     try {

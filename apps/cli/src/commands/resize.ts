@@ -9,15 +9,7 @@ import { parseImageName } from "../options/image-name.ts";
 import { PREALLOCATIONS } from "../options/qcow2-options.ts";
 import { exactNumber, parseSize } from "../options/size.ts";
 import { humanSize } from "../output/human-size.ts";
-import {
-  FORMAT,
-  IMAGE_OPTS,
-  NOTES_ON_NAMES,
-  nameOptions,
-  OBJECT,
-  QUIET,
-  refuseObjects,
-} from "./common-options.ts";
+import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, nameOptions, OBJECT, QUIET } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<"quiet" | "format" | "imageOpts" | "shrink" | "preallocation" | "object", OptionSpec>
@@ -59,7 +51,6 @@ ${NOTES_ON_NAMES}`,
 };
 
 async function runResize(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const [given, sizeText, ...rest] = args.operands;
   if (given === undefined || sizeText === undefined || rest.length > 0) {
     throw new UsageError("Expecting image file name and size");

@@ -3,10 +3,10 @@ import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
-import { couldNotOpen, withPrefix } from "../errors/describe-error.ts";
+import { withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
-import { type ImageName, parseImageName } from "../options/image-name.ts";
+import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
 import { parseSnapshotSelector } from "../options/snapshot-selector.ts";
 import { snapshotTable } from "../output/snapshot-table.ts";
 import {
@@ -18,7 +18,6 @@ import {
   OBJECT,
   onlyImage,
   QUIET,
-  refuseObjects,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -65,7 +64,6 @@ ${NOTES_ON_NAMES}`,
 };
 
 async function runSnapshot(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  refuseObjects(args);
   const given = ACTIONS.flatMap((action) => args.values(action).map((value) => ({ action, value })));
   if (given.length > 1) throw new UsageError("Cannot mix '-l', '-a', '-c', '-d'");
   const name = parseImageName(onlyImage(args), nameOptions(args));
@@ -88,9 +86,7 @@ async function change(
   value: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if (name.forceShare) {
-    throw couldNotOpen(name.given, new CommandError("force-share=on can only be used with read-only images"));
-  }
+  assertNotShared(name);
   const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
   try {
     await changeDisk(disk, action, value, signal);

@@ -21,7 +21,7 @@ export interface ConvertEvents {
 
 /** @throws CommandError, Qcow2Error, the signal's reason; a new target is then not there, or is what it was. */
 export async function convertImages(request: ConvertRequest, events: ConvertEvents): Promise<void> {
-  if (request.target.kind === "new") checkNewImage(request.target);
+  if (request.target.kind === "new") checkNewTarget(request.target);
   await using codecs = nodeCodecs();
   await using source = await openSources(request, codecs);
   events.signal.throwIfAborted();
@@ -33,6 +33,18 @@ export async function convertImages(request: ConvertRequest, events: ConvertEven
   for (const name of bitmaps?.skipped ?? []) events.onReadError(`Skipping inconsistent bitmap '${name}'`);
   const job = { request, source, events, codecs, bitmaps };
   await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
+}
+
+function checkNewTarget(target: NewTarget): void {
+  try {
+    checkNewImage(target);
+  } catch (error) {
+    throw whileConverting(target, error);
+  }
+}
+
+function whileConverting({ given, options }: NewTarget, error: unknown): unknown {
+  return withPrefix(`${given}: error while converting ${options.format}: `, error);
 }
 
 interface Job {
@@ -75,7 +87,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
       references: backing === undefined ? undefined : fileReferences({ codecs }),
     });
   } catch (error) {
-    throw withPrefix(`${target.given}: error while converting ${options.format}: `, error);
+    throw whileConverting(target, error);
   } finally {
     await backing?.close();
   }

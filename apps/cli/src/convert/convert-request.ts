@@ -1,6 +1,5 @@
 /** Reads a `convert` command line. Everything that can be judged without opening an image is judged here. */
 
-import { refuseObjects } from "../commands/common-options.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { CreationOptions } from "../options/creation-options.ts";
 import { checkCacheMode } from "../options/enumerations.ts";
@@ -51,8 +50,6 @@ type Arguments = ParsedArguments<ConvertOptionTable>;
 
 /** @throws CommandError for what cannot be, UsageError for what cannot be understood */
 export function parseConvertRequest(args: Arguments): ConvertRequest {
-  refuseObjects(args);
-  refuseUnsupported(args);
   checkCombinations(args);
   const sparseBytes = parseSparseSize(args.value("sparseSize"));
   const parallel = parseParallel(args.value("parallel"));
@@ -90,15 +87,12 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
   return request;
 }
 
-function refuseUnsupported(args: Arguments): void {
-  if (args.has("copyOffload")) throw new CommandError("Copy offloading (-C) is not supported yet");
+function checkCombinations(args: Arguments): void {
+  const inPlace = args.has("noCreate");
   if (args.has("skipBrokenBitmaps") && !args.has("bitmaps")) {
     throw new CommandError("Use of --skip-broken-bitmaps requires --bitmaps");
   }
-}
-
-function checkCombinations(args: Arguments): void {
-  const inPlace = args.has("noCreate");
+  if (args.has("copyOffload")) checkCopyOffload(args);
   if (args.has("targetImageOpts") && !inPlace) {
     throw new CommandError("--target-image-opts requires use of -n flag");
   }
@@ -108,6 +102,13 @@ function checkCombinations(args: Arguments): void {
   if (args.has("targetIsZero") && args.has("backing")) {
     throw new CommandError("Cannot use --target-is-zero when the destination image has a backing file");
   }
+}
+
+/** Copying within the host reads nothing, so that there is nothing to look into. */
+function checkCopyOffload(args: Arguments): void {
+  if (args.has("compress")) throw new CommandError("Cannot enable copy offloading when -c is used");
+  if (args.has("sparseSize")) throw new CommandError("Cannot enable copy offloading when -S is used");
+  if (args.has("salvage")) throw new CommandError("Cannot use copy offloading in salvaging mode");
 }
 
 function parseSource(name: string, args: Arguments): ImageName {

@@ -59,6 +59,9 @@ export async function createImage(request: NewImageRequest): Promise<NewImage> {
 
 /** @throws CommandError for options that cannot be, before anything is touched. */
 export function checkNewImage({ options }: Pick<NewImageRequest, "options">): void {
+  if (options.has("backing_fmt") && !options.has("backing_file")) {
+    throw new CommandError("Backing format cannot be used without backing file");
+  }
   if (options.format === "qcow2") {
     imageOptionsOf(options);
     if (options.switch("data_file_raw") === true && !options.has("data_file")) {

@@ -2,7 +2,12 @@
 import type { AmendOptions, Qcow2Info } from "@qcow2/core";
 import { CommandError } from "../errors/command-errors.ts";
 import { CreationOptions, optionLines } from "./creation-options.ts";
-import { CREATION_OPTIONS, isCreatableFormat, refusedFormat } from "./creation-schema.ts";
+import {
+  CREATION_OPTIONS,
+  type CreationOption,
+  isCreatableFormat,
+  refusedFormat,
+} from "./creation-schema.ts";
 import { parseOptionList } from "./option-list.ts";
 
 /** Names of those. */
@@ -17,6 +22,15 @@ export const AMENDABLE: readonly string[] = [
   "size",
 ];
 
+/** Options of which an image that is not encrypted has no use. */
+const ENCRYPTION_OPTIONS: readonly CreationOption[] = [
+  { name: "encrypt.iter-time", kind: "number", help: "encryption (not supported yet)" },
+  { name: "encrypt.keyslot", kind: "number", help: "encryption (not supported yet)" },
+  { name: "encrypt.new-secret", kind: "string", help: "encryption (not supported yet)" },
+  { name: "encrypt.old-secret", kind: "string", help: "encryption (not supported yet)" },
+  { name: "encrypt.state", kind: "string", help: "encryption (not supported yet)" },
+];
+
 const VERSIONS: Readonly<Record<string, 2 | 3>> = { "0.10": 2, v2: 2, "1.1": 3, v3: 3 };
 
 /** The lines of `amend -o help`. @throws CommandError for a format whose options cannot change */
@@ -26,7 +40,7 @@ export function amendmentHelp(format: string | undefined): string {
   if (format !== "qcow2")
     throw new CommandError(`Format driver '${format}' does not support option amendment`);
   const options = CREATION_OPTIONS.qcow2.filter(({ name }) => AMENDABLE.includes(name));
-  return `Amend options for 'qcow2':\n${optionLines(options)}`;
+  return `Amend options for 'qcow2':\n${optionLines([...options, ...ENCRYPTION_OPTIONS])}`;
 }
 
 /**
@@ -35,6 +49,9 @@ export function amendmentHelp(format: string | undefined): string {
  */
 export function parseAmendment(list: string, info: Qcow2Info): AmendOptions {
   for (const { name } of parseOptionList(list)) {
+    if (ENCRYPTION_OPTIONS.some((option) => option.name === name)) {
+      throw new CommandError("Can't amend encryption options - encryption not present");
+    }
     if (AMENDABLE.includes(name) || !CREATION_OPTIONS.qcow2.some((option) => option.name === name)) continue;
     throw new CommandError(`Invalid parameter '${name}': this option is only supported for image creation`);
   }
@@ -60,10 +77,10 @@ function sizeOf(options: CreationOptions): { readonly size?: number } {
   return size === undefined ? {} : { size };
 }
 
-/** Naming the backing file that the image has changes nothing. */
+/** Naming the backing file that the image has, with its format, changes nothing. */
 function refuseBackingFile(options: CreationOptions, info: Qcow2Info): void {
-  const isSame =
-    (options.text("backing_file") ?? info.backingFile) === info.backingFile &&
-    (options.text("backing_fmt") ?? info.backingFormat) === info.backingFormat;
+  const [file, format] = [options.text("backing_file"), options.text("backing_fmt")];
+  if (file === undefined && format === undefined) return;
+  const isSame = file === info.backingFile && format === info.backingFormat;
   if (!isSame) throw new CommandError("Cannot amend the backing file: 'rebase' changes it");
 }

@@ -4,8 +4,8 @@ import {
   CREATION_OPTIONS,
   type CreatableFormat,
   type CreationOption,
-  FILE_OPTIONS,
   isCreatableFormat,
+  isFileOption,
   refusedFormat,
 } from "./creation-schema.ts";
 import { parseSwitch } from "./enumerations.ts";
@@ -109,7 +109,7 @@ export class CreationOptions {
 export function creationOptionsHelp(format: string, withFileOptions: boolean): string {
   if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
   const lines = optionLines(
-    CREATION_OPTIONS[format].filter((option) => withFileOptions || !FILE_OPTIONS.includes(option)),
+    CREATION_OPTIONS[format].filter((option) => withFileOptions || !isFileOption(option)),
   );
   const more = withFileOptions ? "" : "\nName the target too to see the options of its file.\n";
   return `Supported ${withFileOptions ? "" : `${format} `}options:\n${lines}${more}`;

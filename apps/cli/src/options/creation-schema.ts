@@ -18,8 +18,16 @@ const NO_ENCRYPTION = "Encryption is not supported yet";
 
 const SIZE: CreationOption = { name: "size", kind: "size", help: "virtual size of the disk" };
 
-/** Options of the file that holds the image, whatever its format; `-o help` lists them if there is a file. */
-export const FILE_OPTIONS: readonly CreationOption[] = [
+/** An option of the file in which a raw image is, as far as QEMU is concerned. */
+const FILE_PREALLOCATION: CreationOption = {
+  name: "preallocation",
+  kind: "string",
+  help: "off, falloc or full",
+  choices: ["off", "falloc", "full"],
+};
+
+/** Options of the file that holds the image, whatever its format. */
+const FILE_OPTIONS: readonly CreationOption[] = [
   {
     name: "nocow",
     kind: "switch",
@@ -92,17 +100,13 @@ export const CREATION_OPTIONS: Readonly<Record<CreatableFormat, readonly Creatio
     },
     ...FILE_OPTIONS,
   ],
-  raw: [
-    SIZE,
-    {
-      name: "preallocation",
-      kind: "string",
-      help: "off, falloc or full",
-      choices: ["off", "falloc", "full"],
-    },
-    ...FILE_OPTIONS,
-  ],
+  raw: [SIZE, FILE_PREALLOCATION, ...FILE_OPTIONS],
 };
+
+/** True for options of the file and not of the format, which `-o help` lists only if there is a file. */
+export function isFileOption(option: CreationOption): boolean {
+  return option === FILE_PREALLOCATION || FILE_OPTIONS.includes(option);
+}
 
 /** Formats of QEMU that this command knows by name and cannot write. */
 const OTHER_FORMATS: readonly string[] = [

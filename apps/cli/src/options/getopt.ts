@@ -11,6 +11,8 @@ export interface OptionSpec {
   readonly short?: string;
   /** Without the dashes. */
   readonly long?: string;
+  /** Other long names that mean the same, which other releases of qemu-img or its help have. */
+  readonly aliases?: readonly string[];
   /** The name of the value in the help; options without it take no value. */
   readonly value?: string;
   /** One line for the help. */
@@ -140,12 +142,16 @@ class Scan<Table extends OptionTable> {
   }
 
   #resolveLong(name: string, argument: string): readonly [string | undefined, OptionSpec] {
-    const exact = this.#entries.find(([, { long }]) => long === name);
+    const exact = this.#entries.find(([, spec]) => longNames(spec).includes(name));
     if (exact !== undefined) return exact;
-    const candidates = this.#entries.filter(([, { long }]) => name !== "" && long?.startsWith(name));
+    const matches = (long: string): boolean => name !== "" && long.startsWith(name);
+    const candidates = this.#entries.filter(([, spec]) => longNames(spec).some(matches));
     if (candidates.length === 1) return candidates[0]!;
     if (candidates.length === 0) throw new UsageError(`unrecognized option '${argument.split("=")[0]}'`);
-    const names = candidates.map(([, { long }]) => `'--${long}'`).join(" ");
+    const names = candidates
+      .flatMap(([, spec]) => longNames(spec).filter(matches))
+      .map((long) => `'--${long}'`)
+      .join(" ");
     throw new UsageError(`option '--${name}' is ambiguous; possibilities: ${names}`);
   }
 
@@ -157,4 +163,9 @@ class Scan<Table extends OptionTable> {
     this.#order.push({ name: key, value });
     this.#found.set(key, [...(this.#found.get(key) ?? []), value]);
   }
+}
+
+/** All long names of an option, the one that the help shows first. */
+export function longNames({ long, aliases = [] }: OptionSpec): readonly string[] {
+  return long === undefined ? [] : [long, ...aliases];
 }

@@ -45,6 +45,12 @@ export function parseImageName(given: string, options: ImageNameOptions = {}): I
   return { given, path: plainPath(given), format, forceShare };
 }
 
+/** @throws CommandError for what is to be written and cannot be shared with other writers */
+export function assertNotShared({ given, forceShare }: ImageName): void {
+  if (!forceShare) return;
+  throw new CommandError(`Could not open '${given}': force-share=on can only be used with read-only images`);
+}
+
 /**
  * The path of a name without options. `file:` in front is dropped; other protocols are refused.
  * @throws CommandError

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { copyFileSync, existsSync, renameSync } from "node:fs";
+import { tryOursInProcess } from "../../ours-in-process.ts";
 import type { QemuRelease } from "../../qemu-release.ts";
 import type { Judges } from "../../requirement.ts";
 import { expectSameFiles } from "../../same-files.ts";
@@ -12,7 +13,6 @@ import { expectTwins, infoOf } from "../../twins/expect-twins.ts";
 import { Workbench } from "../../workbench.ts";
 import type { Property } from "../properties.ts";
 import { type ManagementCase, type ManagementStep, managementCaseArbitrary } from "./management-case.ts";
-import { tryOursInProcess } from "./ours-in-process.ts";
 
 export const management: Property<ManagementCase> = {
   name: "management",

@@ -1,5 +1,6 @@
 import { assertOffset, Qcow2Error } from "../errors.ts";
 import { SECTOR_SIZE } from "../limits.ts";
+import { startOfPart } from "../storage/part-of-storage.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
@@ -157,7 +158,8 @@ export class RawDisk implements WritableDisk {
   }
 
   async #extentAt(offset: number, end: number, fileSize: number): Promise<Extent> {
-    const base = { offset, present: true, depth: 0, hostOffset: offset, compressed: false } as const;
+    const hostOffset = offset + startOfPart(this.storage);
+    const base = { offset, present: true, depth: 0, hostOffset, compressed: false } as const;
     if (offset >= fileSize) return { ...base, length: end - offset, kind: "zero", stored: false };
     const found = (await this.storage.extentAt?.(offset)) ?? { kind: "data", length: fileSize - offset };
     const isData = found.kind === "data";

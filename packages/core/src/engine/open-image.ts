@@ -29,6 +29,11 @@ export interface OpenOptions {
   readonly readOnly?: boolean | undefined;
   /** Default {@link denyReferences}: an image that needs a second file is refused. */
   readonly references?: References | undefined;
+  /**
+   * Instead of the backing file that the image names, or although it names none: no backing disk at all, or the one that
+   * this opens, which belongs to the image from then on. Not called with `metadataOnly`.
+   */
+  readonly backing?: "none" | (() => Promise<Disk>) | undefined;
   readonly codecs?: Codecs | undefined;
   /**
    * Open only what `info` and `check` need: no other file is opened, and guest data cannot be read. Read-only, unless
@@ -109,7 +114,7 @@ export async function openImage(options: OpenOptions): Promise<OpenImage> {
   const references = options.references ?? denyReferences();
   const dataStorage = metadataOnly ? storage : await openDataStorage(layout, storage, references, readOnly);
   try {
-    const backing = metadataOnly ? undefined : await openBacking(layout, storage, references);
+    const backing = metadataOnly ? undefined : await openBacking(layout, { ...options, references });
     const codec = options.codecs?.[layout.compressionType];
     const { mapping } = tables;
     return {
@@ -305,9 +310,12 @@ async function openDataStorage(
 
 async function openBacking(
   layout: ImageLayout,
-  storage: Storage,
-  references: References,
+  { storage, references, backing }: Pick<OpenOptions, "storage" | "backing"> & {
+    readonly references: References;
+  },
 ): Promise<Disk | undefined> {
+  if (backing === "none") return undefined;
+  if (backing !== undefined) return await backing();
   if (layout.backingFile === undefined) return undefined;
   return references.openBackingFile({
     name: layout.backingFile,

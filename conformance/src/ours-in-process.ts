@@ -2,22 +2,34 @@
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { REPOSITORY } from "../../repository.ts";
-import type { ToolResult } from "../../run-tool.ts";
+import { REPOSITORY } from "./repository.ts";
+import type { ToolResult } from "./run-tool.ts";
 
 type Run = (
   argv: readonly string[],
   streams: { readonly stdout: Writable; readonly stderr: Writable },
 ) => Promise<number>;
 
-/** As `tryOursAsQemuImg`. Names must be absolute: the working directory is that of this process. */
-export async function tryOursInProcess(args: readonly string[]): Promise<ToolResult> {
+/**
+ * As `tryOursAsQemuImg`. The working directory is that of this process; with `cwd` it is changed for as long as the
+ * command runs, so that such calls must follow one another.
+ */
+export async function tryOursInProcess(
+  args: readonly string[],
+  { cwd }: { readonly cwd?: string } = {},
+): Promise<ToolResult> {
   const { run } = (await import(pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.js")).href)) as {
     run: Run;
   };
   const [stdout, stderr] = [new TextSink(), new TextSink()];
-  const exitCode = await run([process.execPath, "/qemu-img", ...args], { stdout, stderr });
-  return { exitCode, stdout: stdout.text, stderr: stderr.text };
+  const before = process.cwd();
+  if (cwd !== undefined) process.chdir(cwd);
+  try {
+    const exitCode = await run([process.execPath, "/qemu-img", ...args], { stdout, stderr });
+    return { exitCode, stdout: stdout.text, stderr: stderr.text };
+  } finally {
+    process.chdir(before);
+  }
 }
 
 class TextSink extends Writable {

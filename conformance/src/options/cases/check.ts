@@ -1,0 +1,25 @@
+import type { DeclaredCase } from "../option-case.ts";
+
+export const CHECK_CASES: readonly DeclaredCase[] = [
+  "check base",
+  "check -q base",
+  "check -q --output=json base",
+  "check --quiet --format qcow2 --output json base",
+  "check -f qcow2 -T none --output human overlay",
+  "check --cache unsafe -U base",
+  "check --force-share compressed",
+  "check -r leaks base",
+  "check --repair all --output=json snaps",
+  "check -r all -U base",
+  "check --image-opts driver=qcow2,file.filename=base",
+  "check --object secret,id=s,data=x base",
+  "check datafile",
+  "check broken",
+  "check raw",
+  "check -f raw raw",
+  "check -T sometimes base",
+  { line: "check -r sometimes base", ledger: [1] },
+  { line: "check --output=xml base", ledger: [1] },
+  { line: "check missing", ledger: [1] },
+  { line: "check base overlay", ledger: [1] },
+];

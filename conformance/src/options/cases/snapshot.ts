@@ -1,0 +1,27 @@
+import type { DeclaredCase } from "../option-case.ts";
+
+export const SNAPSHOT_CASES: readonly DeclaredCase[] = [
+  "snapshot snaps",
+  "snapshot -l -f qcow2 snaps",
+  "snapshot --list --quiet --force-share --format qcow2 snaps",
+  "snapshot -q -U -l snaps",
+  "snapshot -l empty",
+  "snapshot -c more snaps",
+  "snapshot -q -c more bitmaps",
+  "snapshot -a one snaps",
+  "snapshot -a 2 snaps",
+  "snapshot -d two snaps",
+  "snapshot --image-opts -c more driver=qcow2,file.filename=snaps",
+  "snapshot --object secret,id=s,data=x -d one snaps",
+  "snapshot -U -c more snaps",
+  { line: "snapshot --create more base", ledger: [14], except: "everything" },
+  { line: "snapshot --apply one snaps", ledger: [14], except: "everything" },
+  { line: "snapshot --delete one snaps", ledger: [14], except: "everything" },
+  { line: "snapshot -a nothing snaps", ledger: [1] },
+  { line: "snapshot -d nothing snaps", ledger: [1] },
+  { line: "snapshot -c more datafile", ledger: [1] },
+  { line: "snapshot -f raw -c more raw", ledger: [1] },
+  "snapshot -f raw -l raw",
+  { line: "snapshot -a one -d two snaps", ledger: [1] },
+  { line: "snapshot -c more", ledger: [1] },
+];
