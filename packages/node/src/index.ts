@@ -1,8 +1,16 @@
 export { bufferPrimitives } from "./buffer-primitives.ts";
 export { type NodeCodecs, type NodeCodecsOptions, nodeCodecs } from "./codecs/node-codecs.ts";
+export { type CacheMode, leavesNoCache, writesThrough } from "./file/cache-mode.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";
 export type { ImageUse, LockMode } from "./locks/image-locks.ts";
+export {
+  type BackingOverride,
+  type FileAccess,
+  type FileRange,
+  type OpenPlaceOptions,
+  openImageStorage,
+} from "./open/image-place.ts";
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
 export type { ImageTuning } from "./open/open-file-disk.ts";
 export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";

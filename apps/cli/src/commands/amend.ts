@@ -5,14 +5,16 @@ import { openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
 import { amendmentHelp, parseAmendment } from "../options/amendment.ts";
-import { checkCacheMode } from "../options/enumerations.ts";
+import { parseCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { asksForHelp, joinOptionLists } from "../options/option-list.ts";
 import { startProgress } from "../progress.ts";
 import {
+  CACHE_HELP,
   FORMAT,
   IMAGE_OPTS,
+  NOTES_ON_CACHE,
   NOTES_ON_NAMES,
   nameOptions,
   OBJECT,
@@ -38,7 +40,7 @@ const OPTIONS: Readonly<
     short: "t",
     long: "cache",
     value: "MODE",
-    help: "accepted for scripts: none, writeback, unsafe, ...; the system's cache is used",
+    help: CACHE_HELP,
   },
   force: { long: "force", help: "allow what loses data: a smaller size" },
   object: OBJECT,
@@ -55,6 +57,7 @@ export const amendCommand: Command<typeof OPTIONS> = {
 its size, where its external data file is. All options are looked at before anything is changed, and each
 change comes about wholly or not at all, whatever fails and whenever the power goes.`,
     notes: `'qcow2 rebase' changes the backing file, and 'qcow2 convert' what cannot be changed in place.
+${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
     examples: [
       "-o compat=1.1 old.qcow2",
@@ -79,7 +82,7 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     return 0;
   }
   const name = parseImageName(onlyImage(args), nameOptions(args));
-  checkCacheMode(args.value("cache"), "cache");
+  const cache = parseCacheMode(args.value("cache"), "cache");
   const quiet = args.has("quiet");
   const progress = await startProgress({
     wanted: args.has("progress"),
@@ -91,7 +94,7 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   let succeeded = false;
   try {
     await interruptible(async (signal) => {
-      const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+      const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", cache });
       try {
         if (!(disk instanceof Qcow2Image)) {
           throw new CommandError(`Format driver '${disk.format}' does not support option amendment`);

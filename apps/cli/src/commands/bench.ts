@@ -1,17 +1,27 @@
 import type { WritableDisk } from "@qcow2/core";
-import { nodeCodecs } from "@qcow2/node";
+import { type CacheMode, leavesNoCache, nodeCodecs, writesThrough } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage } from "../disks/open-image.ts";
 import { type Requests, runRequests } from "../disks/run-requests.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen, withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
-import { CACHE_MODES } from "../options/enumerations.ts";
+import { cacheModeOf } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { assertNotShared, parseImageName } from "../options/image-name.ts";
 import { parseSize } from "../options/size.ts";
 import { formatFixed } from "../output/decimal.ts";
-import { FORCE_SHARE, FORMAT, IMAGE_OPTS, nameOptions, OBJECT, onlyImage, QUIET } from "./common-options.ts";
+import {
+  CACHE_HELP,
+  FORCE_SHARE,
+  FORMAT,
+  IMAGE_OPTS,
+  NOTES_ON_CACHE,
+  nameOptions,
+  OBJECT,
+  onlyImage,
+  QUIET,
+} from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -42,7 +52,7 @@ const OPTIONS: Readonly<
     short: "t",
     long: "cache",
     value: "MODE",
-    help: "accepted for scripts: none, writeback, unsafe, ...; the system's cache is used",
+    help: CACHE_HELP,
   },
   count: { short: "c", long: "count", value: "N", help: "number of requests; default 75000" },
   bufferSize: { short: "s", long: "buffer-size", value: "SIZE", help: "bytes of a request; default 4096" },
@@ -64,8 +74,6 @@ const OPTIONS: Readonly<
   object: OBJECT,
 };
 
-/** Cache modes without the host's cache. */
-const UNCACHED: readonly string[] = ["none", "off", "directsync"];
 const AIO_MODES: readonly string[] = ["threads", "native", "io_uring"];
 const MAX_INT = 2n ** 31n - 1n;
 const MAX_LONG = 2n ** 63n - 1n;
@@ -76,6 +84,7 @@ export const benchCommand: Command<typeof OPTIONS> = {
     usage: ["[OPTIONS] FILE"],
     description: `Sends many equal requests to an image, one after the other over the disk, and tells how long they took. With -w the
 requests write, and the disk's content is lost where they do.`,
+    notes: NOTES_ON_CACHE,
     examples: [
       "disk.qcow2",
       "-c 10000 -s 64k -d 16 disk.qcow2",
@@ -90,12 +99,13 @@ requests write, and the disk's content is lost where they do.`,
 };
 
 async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
-  const requests = parseRequests(args);
+  const cache = parseCache(args.value("cache"));
+  const requests = { ...parseRequests(args), flushesEach: cache !== undefined && writesThrough(cache) };
   const name = parseImageName(onlyImage(args), nameOptions(args));
   const writes = requests.pattern !== undefined;
   if (writes) assertNotShared(name);
   const wantsNative = args.has("native") || args.value("aio") === "native";
-  if (wantsNative && !UNCACHED.includes(args.value("cache") ?? "")) {
+  if (wantsNative && !(cache !== undefined && leavesNoCache(cache))) {
     throw couldNotOpen(
       name.given,
       new CommandError("aio=native was specified, but it requires cache.direct=on, which was not specified."),
@@ -104,7 +114,7 @@ async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   await interruptible(async (signal) => {
     await using codecs = nodeCodecs();
     // Read-only, it is only read: nothing of the other half of the interface is called.
-    await using disk = (await openImage(name, { readOnly: !writes, codecs })) as WritableDisk;
+    await using disk = (await openImage(name, { readOnly: !writes, codecs, cache })) as WritableDisk;
     const { count, length, depth, offset, step } = requests;
     await context.out.print(
       `Sending ${count} ${writes ? "write" : "read"} requests, ${length} bytes each, ${depth} in parallel ` +
@@ -127,8 +137,14 @@ async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   return 0;
 }
 
+function parseCache(name: string | undefined): CacheMode | undefined {
+  const mode = name === undefined ? undefined : cacheModeOf(name);
+  if (name !== undefined && mode === undefined) throw new CommandError("Invalid cache mode");
+  return mode;
+}
+
 /** @throws CommandError in qemu-img's words */
-function parseRequests(args: ParsedArguments<typeof OPTIONS>): Omit<Requests, "signal"> {
+function parseRequests(args: ParsedArguments<typeof OPTIONS>): Omit<Requests, "signal" | "flushesEach"> {
   const number = (
     option: keyof typeof OPTIONS,
     name: string,
@@ -145,8 +161,6 @@ function parseRequests(args: ParsedArguments<typeof OPTIONS>): Omit<Requests, "s
   };
   const aio = args.value("aio");
   if (aio !== undefined && !AIO_MODES.includes(aio)) throw new CommandError(`Invalid aio option: ${aio}`);
-  const cache = args.value("cache");
-  if (cache !== undefined && !CACHE_MODES.includes(cache)) throw new CommandError("Invalid cache mode");
   const count = number("count", "request count", [1n, MAX_INT]) ?? 75_000;
   const depth = number("depth", "queue depth", [1n, MAX_INT]) ?? 64;
   const offset = number("offset", "offset", [0n, MAX_LONG]) ?? 0;

@@ -6,13 +6,15 @@ import {
   probeFormat,
   type RepairOptions,
   repairStorage,
+  type Storage,
 } from "@qcow2/core";
-import { FileStorage } from "@qcow2/node";
+import { type CacheMode, openImageStorage } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
+import { placeOf } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
-import { checkCacheMode, parseOutputFormat } from "../options/enumerations.ts";
+import { parseCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText, repairText } from "../output/check-report.ts";
@@ -20,15 +22,16 @@ import type { Terminal } from "../output/terminal.ts";
 import type { ProgramName } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import {
+  CACHE_HELP,
   FORCE_SHARE,
   FORMAT,
   IMAGE_OPTS,
+  NOTES_ON_CACHE,
   nameOptions,
   OBJECT,
   OUTPUT,
   onlyImage,
   QUIET,
-  SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -47,7 +50,7 @@ const OPTIONS: Readonly<
     help: "repair: give back leaked clusters, or all damage",
   },
   output: OUTPUT,
-  cache: { short: "T", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  cache: { short: "T", long: "cache", value: "MODE", help: CACHE_HELP },
   forceShare: FORCE_SHARE,
   object: OBJECT,
 };
@@ -67,7 +70,8 @@ and bitmaps. What is found is listed on stderr, and summed up at the end. The im
 Guest data that can be read before a repair can be read after it, and a power cut during one leaves the image no worse.`,
     notes: `-r leaks gives back clusters that nothing refers to. -r all also repairs reference counts, flags, tables, snapshots
 and bitmaps: references that lead nowhere become zeroes, and snapshots and bitmaps that cannot be read are left out.
-Make a copy of a damaged image first if you can.`,
+Make a copy of a damaged image first if you can.
+${NOTES_ON_CACHE}`,
     examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2", "-r all disk.qcow2"],
     exitCodes: [
       [0, "the image is good, or was repaired"],
@@ -84,11 +88,11 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   const repair = parseRepair(args.value("repair"));
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
-  checkCacheMode(args.value("cache"), "source cache");
+  const cache = parseCacheMode(args.value("cache"), "source cache");
   const quiet = args.has("quiet");
   const name = parseImageName(given, nameOptions(args));
   if (repair !== undefined) assertNotShared(name);
-  await using storage = await openToCheck(name, { readOnly: repair === undefined });
+  await using storage = await openToCheck(name, { readOnly: repair === undefined, cache });
   const progress = await startProgress({
     wanted: false,
     quiet: quiet || output === "json",
@@ -140,11 +144,19 @@ const CHECKED_FORMAT = "qcow2";
  * @throws CommandError if it cannot be opened, or is not in a format that has checks
  */
 async function openToCheck(
-  { given, path, format, forceShare }: ImageName,
-  { readOnly }: { readonly readOnly: boolean },
-): Promise<FileStorage> {
+  name: ImageName,
+  { readOnly, cache }: { readonly readOnly: boolean; readonly cache: CacheMode | undefined },
+): Promise<Storage & AsyncDisposable> {
   try {
-    const storage = await FileStorage.open(path, { readOnly, forceShare });
+    if (!readOnly && name.readOnly === true) throw new CommandError("Block node is read-only");
+    const { path, format, range, locking } = placeOf(name);
+    const storage = await openImageStorage(path, {
+      readOnly,
+      range,
+      locking,
+      forceShare: name.forceShare,
+      cache: name.cache ?? cache,
+    });
     try {
       const found = format ?? (await probe(storage));
       if (found === CHECKED_FORMAT) return storage;
@@ -155,12 +167,12 @@ async function openToCheck(
     }
     await storage.close();
   } catch (error) {
-    throw couldNotOpen(given, error);
+    throw couldNotOpen(name.given, error);
   }
   throw new CommandError("This image format does not support checks", { exitCode: NO_CHECKS_FOR_FORMAT });
 }
 
-async function probe(storage: FileStorage): Promise<string> {
+async function probe(storage: Storage): Promise<string> {
   const bytes = new Uint8Array(PROBE_BYTES);
   return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
@@ -180,7 +192,7 @@ interface Outcome {
 }
 
 async function checkOrRepair(
-  storage: FileStorage,
+  storage: Storage,
   what: "leaks" | "all" | undefined,
   options: Omit<RepairOptions, "what">,
 ): Promise<Outcome> {

@@ -1,26 +1,27 @@
 import { commitDisk } from "@qcow2/convert";
 import { type Disk, Qcow2Image, RawDisk, type WritableDisk } from "@qcow2/core";
-import { bufferPrimitives, nodeCodecs } from "@qcow2/node";
+import { bufferPrimitives, type CacheMode, nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { describeDependentImages } from "../disks/dependent-images.ts";
 import { depthOfBackingFile, layerPaths } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
-import { checkCacheMode } from "../options/enumerations.ts";
+import { parseCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { type ImageName, parseImageName } from "../options/image-name.ts";
 import { requireSize } from "../options/size.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import {
+  CACHE_HELP,
   FORMAT,
   IMAGE_OPTS,
+  NOTES_ON_CACHE,
   NOTES_ON_NAMES,
   OBJECT,
   onlyImage,
   PROGRESS,
   QUIET,
-  SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -55,7 +56,7 @@ const OPTIONS: Readonly<
     value: "SIZE",
     help: "write at most this many bytes in a second",
   },
-  cache: { short: "t", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  cache: { short: "t", long: "cache", value: "MODE", help: CACHE_HELP },
   progress: PROGRESS,
   quiet: QUIET,
   object: OBJECT,
@@ -73,6 +74,7 @@ completes the work.`,
 looked for, and nothing is done if there are any, unless --force is given. (Called as qemu-img, there is a
 warning, and no more.) With -b, the images between FILE and that file are of no use by themselves afterwards.
 SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
+${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
     examples: [
       "-p overlay.qcow2",
@@ -94,6 +96,7 @@ interface Request {
   readonly base: string | undefined;
   readonly empties: boolean;
   readonly force: boolean;
+  readonly cache: CacheMode | undefined;
   readonly rateLimit: number;
 }
 
@@ -101,7 +104,7 @@ async function runCommit(args: ParsedArguments<typeof OPTIONS>, context: Command
   const rate = args.value("rateLimit");
   const rateLimit = rate === undefined ? 0 : requireSize("rate limit", rate);
   const given = onlyImage(args);
-  checkCacheMode(args.value("cache"), "cache");
+  const cache = parseCacheMode(args.value("cache"), "cache");
   const names = { format: args.value("format"), imageOpts: args.has("imageOpts") };
   const base = args.value("base");
   const request: Request = {
@@ -109,6 +112,7 @@ async function runCommit(args: ParsedArguments<typeof OPTIONS>, context: Command
     base,
     empties: base === undefined && !args.has("keep"),
     force: args.has("force"),
+    cache,
     rateLimit,
   };
   const quiet = args.has("quiet");
@@ -118,6 +122,7 @@ async function runCommit(args: ParsedArguments<typeof OPTIONS>, context: Command
     const overlay = await openWritable(request.name, codecs, {
       writableBacking: depth,
       discard: "unmap",
+      cache: request.cache,
     });
     const progress = await startProgress({
       wanted: args.has("progress"),

@@ -30,8 +30,11 @@ export const OBJECT: OptionSpec = {
   value: "DEF",
   help: "define a secret: secret,id=ID,data=TEXT or secret,id=ID,file=FILE[,format=base64]",
 };
-export const SOURCE_CACHE_HELP =
-  "accepted for scripts: none, writeback, unsafe, ...; the system's cache is used";
+export const CACHE_HELP = "writeback (default), writethrough, none, directsync or unsafe; see below";
+
+/** What cache modes mean, below the options of a command that has them. */
+export const NOTES_ON_CACHE = `Cache modes: writeback flushes where it counts; writethrough makes every write durable at once; none leaves
+nothing in the host's cache (on Linux, with koffi); directsync is both; unsafe never flushes: faster, and gone if the power goes.`;
 
 export const NOTES_ON_NAMES = `FILE is a path, file:PATH, or json:{"driver":"qcow2","file":{"driver":"file","filename":"PATH"}}.
 A path with a colon before the first slash is written ./NAME.`;

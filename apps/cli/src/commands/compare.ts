@@ -1,15 +1,23 @@
 import { compareDisks } from "@qcow2/convert";
-import { type Codecs, type Disk, isQcow2Error } from "@qcow2/core";
+import { type Disk, isQcow2Error } from "@qcow2/core";
 import { bufferPrimitives, nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
-import { openImage } from "../disks/open-image.ts";
+import { type OpenImageOptions, openImage } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { describeError } from "../errors/describe-error.ts";
-import { checkCacheMode } from "../options/enumerations.ts";
+import { parseCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { startProgress } from "../progress.ts";
-import { FORCE_SHARE, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, SOURCE_CACHE_HELP } from "./common-options.ts";
+import {
+  CACHE_HELP,
+  FORCE_SHARE,
+  IMAGE_OPTS,
+  NOTES_ON_CACHE,
+  OBJECT,
+  PROGRESS,
+  QUIET,
+} from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -43,7 +51,7 @@ const OPTIONS: Readonly<
   strict: { short: "s", long: "strict", help: "sizes and allocation must be equal too" },
   progress: PROGRESS,
   quiet: QUIET,
-  cache: { short: "T", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  cache: { short: "T", long: "cache", value: "MODE", help: CACHE_HELP },
   forceShare: FORCE_SHARE,
   object: OBJECT,
 };
@@ -60,6 +68,7 @@ export const compareCommand: Command<typeof OPTIONS> = {
     usage: ["[OPTIONS] FILE1 FILE2"],
     description: `Compares what a guest would read from two images, whatever their formats. If one is larger, they are equal
 if the rest of it is zero (not with -s).`,
+    notes: NOTES_ON_CACHE,
     examples: ["disk.img disk.qcow2", "-p -f raw -F qcow2 /dev/sdb disk.qcow2"],
     exitCodes: [
       [0, "the images are identical"],
@@ -77,7 +86,7 @@ async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: Comman
   if (firstName === undefined || secondName === undefined || rest.length > 0) {
     throw new UsageError("Expecting two image file names");
   }
-  checkCacheMode(args.value("cache"), "source cache", NOT_OPENED);
+  const cache = parseCacheMode(args.value("cache"), "source cache", NOT_OPENED);
   const quiet = args.has("quiet");
   const say = async (text: string): Promise<void> => {
     if (!quiet) await context.out.print(`${text}\n`);
@@ -93,7 +102,7 @@ async function runCompare(args: ParsedArguments<typeof OPTIONS>, context: Comman
   try {
     await using codecs = nodeCodecs();
     const open = (name: string, format: string | undefined): Promise<Disk> =>
-      openToCompare(name, format, args, codecs);
+      openToCompare(name, format, args, { codecs, cache });
     await using first = await open(firstName, args.value("firstFormat"));
     await using second = await open(secondName, args.value("secondFormat"));
     const result = await compareDisks({
@@ -127,7 +136,7 @@ async function openToCompare(
   given: string,
   format: string | undefined,
   args: ParsedArguments<typeof OPTIONS>,
-  codecs: Codecs,
+  options: Pick<OpenImageOptions, "codecs" | "cache">,
 ): Promise<Disk> {
   try {
     const name = parseImageName(given, {
@@ -135,7 +144,7 @@ async function openToCompare(
       imageOpts: args.has("imageOpts"),
       forceShare: args.has("forceShare"),
     });
-    return await openImage(name, { codecs });
+    return await openImage(name, options);
   } catch (error) {
     const message = describeError(error);
     throw message === undefined ? error : new CommandError(message, { exitCode: NOT_OPENED, cause: error });

@@ -8,6 +8,7 @@ import { creationOptionsHelp } from "../options/creation-options.ts";
 import type { ParsedArguments } from "../options/getopt.ts";
 import { asksForHelp, joinOptionLists } from "../options/option-list.ts";
 import { startProgress } from "../progress.ts";
+import { NOTES_ON_CACHE } from "./common-options.ts";
 
 export const convertCommand: Command<ConvertOptionTable> = {
   options: CONVERT_OPTIONS,
@@ -16,7 +17,8 @@ export const convertCommand: Command<ConvertOptionTable> = {
     description: `Copies the content of a disk image to a new image. Holes and zeroes take no space in the copy. Several
 sources are put one after the other. TARGET is replaced only when the copy is complete; until then, and if
 something fails, what was there stays as it was.`,
-    notes: `SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).`,
+    notes: `SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
+${NOTES_ON_CACHE}`,
     examples: [
       "-p -O qcow2 disk.img disk.qcow2",
       "-p -c -O qcow2 -o compression_type=zstd disk.img small.qcow2",

@@ -10,7 +10,7 @@ import { IoSession } from "../io/session.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { versionText } from "../output/version-text.ts";
-import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, OBJECT, refuseObjects } from "./common-options.ts";
+import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, OBJECT } from "./common-options.ts";
 
 const OPTIONS: Readonly<
   Record<
@@ -69,7 +69,6 @@ async function runIo(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
     await context.out.print(await versionText(context.program));
     return 0;
   }
-  refuseObjects(args);
   if (args.has("trace")) throw new CommandError("Tracing is not supported");
   const [given, ...rest] = args.operands;
   if (rest.length > 0) throw new UsageError("Expecting at most one image file name");

@@ -97,6 +97,7 @@ async function runLs(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
     quiet: !isChecked || output === "json",
     stepPercent: 1,
     barByDefault: true,
+    stdout: context.stdout,
   });
   let found: ImageTrees;
   try {

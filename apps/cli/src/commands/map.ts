@@ -6,6 +6,7 @@ import { CommandError } from "../errors/command-errors.ts";
 import { parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
+import { nodeFilename } from "../options/node-tree.ts";
 import { requireSize } from "../options/size.ts";
 import {
   emptyEntry,
@@ -58,15 +59,24 @@ async function runMap(args: ParsedArguments<typeof OPTIONS>, { out }: CommandCon
   const maxLength = sizeOf(args, "maxLength", "max length");
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
-  await using disk = await openImage(parseImageName(given, nameOptions(args)));
+  const name = parseImageName(given, nameOptions(args));
+  await using disk = await openImage(name);
   const end = maxLength === undefined ? disk.size : Math.min(start + maxLength, disk.size);
-  const range = { disk, start, end: Math.max(start, end) };
+  const fileNames = layerFileNames(disk);
+  // To QEMU, an image's file may be a part of a file, which is then told by its options.
+  const file = name.node?.children.get("file");
+  if (disk.format !== "raw" && typeof file === "object" && file?.children.has("file")) {
+    fileNames[0] = nodeFilename(file, "raw");
+  }
+  const range = { disk, fileNames, start, end: Math.max(start, end) };
   await (output === "json" ? printJson(range, out) : printText(range, out));
   return 0;
 }
 
 interface Range {
   readonly disk: Disk;
+  /** What holds the data of each layer. */
+  readonly fileNames: readonly string[];
   /** Guest bytes, half-open. */
   readonly start: number;
   readonly end: number;
@@ -83,12 +93,11 @@ async function printJson(range: Range, out: Printer): Promise<void> {
 
 async function printText(range: Range, out: Printer): Promise<void> {
   await out.print(`${MAP_HEADING}\n`);
-  const fileNames = layerFileNames(range.disk);
   for await (const entry of joined(withoutZeroKinds(entries(range)), range.start)) {
     if (entry.data && entry.offset === undefined) {
       throw new CommandError("File contains external, encrypted or compressed clusters.");
     }
-    if (entry.data && !entry.zero) await out.print(`${mapLine(entry, fileNames[entry.depth] ?? "")}\n`);
+    if (entry.data && !entry.zero) await out.print(`${mapLine(entry, range.fileNames[entry.depth] ?? "")}\n`);
   }
 }
 

@@ -1,21 +1,22 @@
 import type { Command, CommandContext } from "../command.ts";
 import { UsageError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
-import { checkCacheMode } from "../options/enumerations.ts";
+import { parseCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { startProgress } from "../progress.ts";
 import { type RebaseRequest, rebaseImage } from "../rebase/rebase-image.ts";
 import {
+  CACHE_HELP,
   FORCE_SHARE,
   FORMAT,
   IMAGE_OPTS,
+  NOTES_ON_CACHE,
   NOTES_ON_NAMES,
   OBJECT,
   onlyImage,
   PROGRESS,
   QUIET,
-  SOURCE_CACHE_HELP,
 } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -56,8 +57,8 @@ const OPTIONS: Readonly<
   },
   compress: { short: "c", long: "compress", help: "compress what is copied into FILE" },
   forceShare: { ...FORCE_SHARE, help: "open NEW even while another process writes to it" },
-  cache: { short: "t", long: "cache", value: "MODE", help: SOURCE_CACHE_HELP },
-  sourceCache: { short: "T", long: "backing-cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  cache: { short: "t", long: "cache", value: "MODE", help: CACHE_HELP },
+  sourceCache: { short: "T", long: "backing-cache", value: "MODE", help: CACHE_HELP },
   progress: PROGRESS,
   quiet: QUIET,
   object: OBJECT,
@@ -73,6 +74,7 @@ If the command fails, is interrupted, or the power goes, FILE reads the same ove
 changes to the new one in one step, when everything that it needs is in it.`,
     notes: `-u looks at no backing file: use it if one was moved or renamed. If its content is another, so is FILE's.
 A chain that would come back to FILE is refused, with -u too.
+${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
     examples: [
       "-p -b new-base.qcow2 -F qcow2 overlay.qcow2",
@@ -95,8 +97,8 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
   if (!unsafe && backing === undefined) {
     throw new UsageError("Must specify backing file (-b) or use unsafe mode (-u)");
   }
-  checkCacheMode(args.value("cache"), "cache");
-  checkCacheMode(args.value("sourceCache"), "source cache");
+  const cache = parseCacheMode(args.value("cache"), "cache");
+  const backingCache = parseCacheMode(args.value("sourceCache"), "source cache");
   const request: RebaseRequest = {
     name: parseImageName(given, { format: args.value("format"), imageOpts: args.has("imageOpts") }),
     backing: backing === "" ? undefined : backing,
@@ -104,6 +106,8 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
     unsafe,
     compress: args.has("compress"),
     forceShare: args.has("forceShare"),
+    cache,
+    backingCache,
   };
   await interruptible(async (signal) => {
     const progress = await startProgress({

@@ -55,12 +55,15 @@ interface Job {
   readonly bitmaps: BitmapsToCopy | undefined;
 }
 
-async function openSources({ sources, snapshot, target }: ConvertRequest, codecs: Codecs): Promise<Disk> {
+async function openSources(
+  { sources, snapshot, sourceCache: cache, target }: ConvertRequest,
+  codecs: Codecs,
+): Promise<Disk> {
   const targetPath = target.kind === "new" ? target.path : target.name.path;
   const opened: Disk[] = [];
   try {
     for (const name of sources) {
-      const disk = await openImage(name, { snapshot, codecs });
+      const disk = await openImage(name, { snapshot, codecs, cache });
       opened.push(disk);
       await assertNoFileOf(disk, targetPath, "the source image");
     }
@@ -84,6 +87,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
       size: source.size,
       options,
       codecs,
+      cache: job.request.targetCache,
       references: backing === undefined ? undefined : fileReferences({ codecs }),
     });
   } catch (error) {
@@ -125,7 +129,7 @@ async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promis
 }
 
 async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
-  await using disk = await openWritable(target.name, job.codecs);
+  await using disk = await openWritable(target.name, job.codecs, { cache: job.request.targetCache });
   if (job.request.compress && disk instanceof Qcow2Image) {
     requireCompressor(job.codecs, disk.info().compressionType);
   }

@@ -1,11 +1,4 @@
-import {
-  FORCE_SHARE,
-  IMAGE_OPTS,
-  OBJECT,
-  PROGRESS,
-  QUIET,
-  SOURCE_CACHE_HELP,
-} from "../commands/common-options.ts";
+import { CACHE_HELP, FORCE_SHARE, IMAGE_OPTS, OBJECT, PROGRESS, QUIET } from "../commands/common-options.ts";
 import type { OptionSpec } from "../options/getopt.ts";
 
 type Name =
@@ -56,7 +49,7 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
     value: "SNAPSHOT",
     help: "read this snapshot: its id or name, or snapshot.id=ID,snapshot.name=NAME",
   },
-  sourceCache: { short: "T", long: "source-cache", value: "MODE", help: SOURCE_CACHE_HELP },
+  sourceCache: { short: "T", long: "source-cache", value: "MODE", help: CACHE_HELP },
   forceShare: FORCE_SHARE,
   targetFormat: {
     short: "O",
@@ -106,7 +99,7 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
     long: "target-cache",
     aliases: ["output-cache"],
     value: "MODE",
-    help: SOURCE_CACHE_HELP,
+    help: CACHE_HELP,
   },
   outOfOrder: { short: "W", long: "oob-writes", help: "write in the order in which reads finish" },
   parallel: { short: "m", long: "parallel", value: "COUNT", help: "requests at a time, 1 to 16; default 8" },

@@ -1,8 +1,9 @@
 /** Reads a `convert` command line. Everything that can be judged without opening an image is judged here. */
 
+import type { CacheMode } from "@qcow2/node";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { CreationOptions } from "../options/creation-options.ts";
-import { checkCacheMode } from "../options/enumerations.ts";
+import { parseCacheMode } from "../options/enumerations.ts";
 import type { ParsedArguments } from "../options/getopt.ts";
 import { type ImageName, parseImageName, plainPath } from "../options/image-name.ts";
 import { joinOptionLists } from "../options/option-list.ts";
@@ -14,6 +15,8 @@ export interface ConvertRequest {
   readonly sources: readonly ImageName[];
   readonly snapshot: SnapshotSelector | undefined;
   readonly target: NewTarget | ExistingTarget;
+  readonly sourceCache: CacheMode | undefined;
+  readonly targetCache: CacheMode | undefined;
   readonly compress: boolean;
   /** Bytes; 0 writes everything. */
   readonly sparseBytes: number | undefined;
@@ -67,12 +70,14 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
   if (args.has("bitmaps") && sourceNames.length > 1) {
     throw new CommandError("Copying bitmaps only possible with single source");
   }
-  checkCacheMode(args.value("sourceCache"), "source cache");
-  checkCacheMode(args.value("targetCache"), "cache");
+  const sourceCache = parseCacheMode(args.value("sourceCache"), "source cache");
+  const targetCache = parseCacheMode(args.value("targetCache"), "cache");
   const request: ConvertRequest = {
     sources: sourceNames.map((name) => parseSource(name, args)),
     snapshot: snapshot === undefined ? undefined : parseSnapshotSelector(snapshot),
     target: args.has("noCreate") ? existingTarget(targetName, args) : newTarget(targetName, args),
+    sourceCache,
+    targetCache,
     compress: args.has("compress"),
     sparseBytes,
     parallel,

@@ -1,10 +1,13 @@
 /** Collects what `info` prints. Only metadata is read, and no file that an image names unless the chain is wanted. */
 import { stat } from "node:fs/promises";
 import { type Disk, Qcow2Image, type Qcow2Info } from "@qcow2/core";
-import { FileStorage } from "@qcow2/node";
+import { FileStorage, openImageStorage } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import { type ImageName, plainPath } from "../options/image-name.ts";
+import { nodeImage } from "../options/node-image.ts";
+import { FILE_DRIVERS } from "../options/node-options.ts";
+import { fullNames, type NodeTree, nodeFilename } from "../options/node-tree.ts";
 import type { BackingReport, ImageReport, SpecificData } from "../output/image-report.ts";
 import { openImage } from "./open-image.ts";
 import { combineNames } from "./path-names.ts";
@@ -30,10 +33,12 @@ export async function describeChain(
 }
 
 async function describeImage(name: ImageName): Promise<ImageReport> {
+  assertNoBackingOptions(name);
+  if (name.format !== undefined && FILE_DRIVERS.includes(name.format)) return await describeFile(name);
   await using disk = await openImage(name, { metadataOnly: true });
-  const file = await describeFile(name);
+  const file = await describeStorage(name, name.node?.children.get("file"));
   const common = {
-    filename: name.path,
+    filename: name.node === undefined ? name.path : nodeFilename(name.node, disk.format),
     format: disk.format,
     virtualSize: disk.size,
     actualSize: file.actualSize,
@@ -109,6 +114,39 @@ function encryption({ encryption: format }: Qcow2Info): { readonly format: strin
   return format === "none" ? undefined : { format };
 }
 
+/** Nothing of the backing file is opened, so that options for it are left over. */
+function assertNoBackingOptions({ given, node }: ImageName): void {
+  const backing = node?.children.get("backing");
+  if (backing === undefined || backing === null || typeof backing === "string") return;
+  const [first = ""] = fullNames(backing);
+  throw couldNotOpen(
+    given,
+    new CommandError(`Block format 'qcow2' does not support the option 'backing.${first}'`),
+  );
+}
+
+/** What holds the image: a file, or parts of files that are named one within the other. */
+async function describeStorage(
+  name: ImageName,
+  tree: NodeTree | string | null | undefined,
+): Promise<ImageReport> {
+  const below = typeof tree === "object" ? tree?.children.get("file") : undefined;
+  if (typeof tree !== "object" || tree === null || below === undefined) return await describeFile(name);
+  const file = await describeStorage(name, below);
+  const { range } = nodeImage(tree, "raw");
+  await using storage = await openImageStorage(name.path, { range, readOnly: true, locking: false });
+  return {
+    filename: nodeFilename(tree, "raw"),
+    format: "raw",
+    virtualSize: Math.ceil((await storage.size()) / SECTOR_BYTES) * SECTOR_BYTES,
+    actualSize: file.actualSize,
+    dirty: false,
+    children: [{ name: "file", report: file }],
+  };
+}
+
+const SECTOR_BYTES = 512;
+
 /** The file that holds the image. Its length counts whole sectors, as everywhere in QEMU. */
 async function describeFile(name: ImageName): Promise<ImageReport> {
   try {
@@ -116,7 +154,7 @@ async function describeFile(name: ImageName): Promise<ImageReport> {
     return {
       filename: name.path,
       format: storage.kind === "block-device" ? "host_device" : "file",
-      virtualSize: Math.ceil((await storage.size()) / 512) * 512,
+      virtualSize: Math.ceil((await storage.size()) / SECTOR_BYTES) * SECTOR_BYTES,
       actualSize: await storage.allocatedBytes?.(),
       dirty: false,
       specific: { type: "file", data: {} },

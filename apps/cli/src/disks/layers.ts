@@ -2,11 +2,10 @@ import { stat } from "node:fs/promises";
 import { type Disk, Qcow2Image } from "@qcow2/core";
 import { resolveBackingName, resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
-import { combineNames } from "./path-names.ts";
 
 /** A disk of a backing chain. */
 interface Layer {
-  /** The image's name as qemu-img would print it: each relative to the one above. */
+  /** The path by which it was opened, which is what qemu-img prints: each relative to the one above. */
   readonly name: string;
   /** The name of the file that holds the guest data: the image itself, or its external data file. */
   readonly dataName: string;
@@ -14,16 +13,16 @@ interface Layer {
 
 /** The disk and its backing files, topmost first. */
 function* layersOf(disk: Disk): Generator<Layer> {
-  let name = disk.name;
+  let { name } = disk;
   for (let layer: Disk | undefined = disk; layer !== undefined; ) {
     if (!(layer instanceof Qcow2Image)) {
       yield { name, dataName: name };
       return;
     }
-    const { dataFile, backingFile } = layer.info();
+    const { dataFile } = layer.info();
     yield { name, dataName: dataFile === undefined ? name : resolveDataFileName(dataFile) };
-    if (backingFile !== undefined) name = combineNames(name, backingFile);
     layer = layer.backing;
+    name = layer?.name ?? name;
   }
 }
 

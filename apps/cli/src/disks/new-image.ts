@@ -11,7 +11,7 @@ import {
   type References,
   type WritableDisk,
 } from "@qcow2/core";
-import { resolveDataFileName, TargetFile } from "@qcow2/node";
+import { type CacheMode, resolveDataFileName, TargetFile } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import type { CreationOptions } from "../options/creation-options.ts";
 import { imageOptionsOf, preallocationOf } from "../options/qcow2-options.ts";
@@ -24,6 +24,7 @@ export interface NewImageRequest {
   /** For reading the backing file while clusters are written in part. */
   readonly references?: References | undefined;
   readonly codecs?: Codecs | undefined;
+  readonly cache?: CacheMode | undefined;
 }
 
 /** An image under construction. Exactly one of {@link commit} and {@link abort} ends it. */
@@ -42,7 +43,7 @@ export async function createImage(request: NewImageRequest): Promise<NewImage> {
   checkNewImage(request);
   const targets: TargetFile[] = [];
   const openTarget = async (path: string): Promise<TargetFile> => {
-    const target = await TargetFile.create(path);
+    const target = await TargetFile.create(path, { cache: request.cache });
     targets.push(target);
     return target;
   };

@@ -1,9 +1,10 @@
 /** Opens what a command line names. Errors say which image could not be opened, and why. */
 import { type Codecs, type Disk, Qcow2Image, RawDisk, type WritableDisk } from "@qcow2/core";
-import { openDisk } from "@qcow2/node";
+import { type CacheMode, type OpenDiskOptions, openDisk } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import type { ImageName } from "../options/image-name.ts";
+import { FILE_DRIVERS } from "../options/node-options.ts";
 import { type SnapshotSelector, selectSnapshot } from "../options/snapshot-selector.ts";
 
 export interface OpenImageOptions {
@@ -17,40 +18,72 @@ export interface OpenImageOptions {
   readonly discard?: "ignore" | "unmap" | undefined;
   /** See `openDisk`. */
   readonly writableBacking?: number | undefined;
+  /** For all files of the chain, unless the image's own options say. */
+  readonly cache?: CacheMode | undefined;
 }
 
 /** @throws CommandError `Could not open 'NAME': REASON` */
 export async function openImage(name: ImageName, options: OpenImageOptions = {}): Promise<Disk> {
-  const { readOnly = true, metadataOnly = false, snapshot, codecs, discard, writableBacking } = options;
+  const { readOnly = true, metadataOnly = false, snapshot, codecs, cache, writableBacking } = options;
   const common = {
-    path: name.path,
-    format: name.format,
+    ...placeOf(name),
+    cache: name.cache ?? cache,
     forceShare: name.forceShare,
     followReferences: "any",
     // As qemu-img does: images made before formats were recorded still open.
     probeBacking: true,
   } as const;
   try {
+    if (!readOnly && name.readOnly === true) throw new CommandError("Block node is read-only");
     const snapshotId = snapshot === undefined ? undefined : await findSnapshot(common, snapshot);
-    return await openDisk({
+    const disk = await openDisk({
       ...common,
       readOnly,
       metadataOnly,
       codecs,
       snapshot: snapshotId,
       writableBacking,
-      image: { discard },
+      image: { discard: discardOf(name) ?? options.discard, overlapCheck: name.overlapCheck },
     });
+    await assertEncryption(disk, name);
+    return disk;
   } catch (error) {
     throw couldNotOpen(name.given, error);
   }
+}
+
+/** How the file is found and read. */
+export function placeOf({
+  path,
+  format,
+  range,
+  locking,
+  backing,
+  dataFile,
+}: ImageName): Pick<OpenDiskOptions, "path" | "format" | "range" | "locking" | "backing" | "dataFile"> {
+  // To QEMU, a file is a disk of its own; its bytes are those of a raw image.
+  const isFile = format !== undefined && FILE_DRIVERS.includes(format);
+  return { path, format: isFile ? "raw" : format, range, locking, backing, dataFile };
+}
+
+function discardOf({ discard }: ImageName): "ignore" | "unmap" | undefined {
+  if (discard === undefined) return undefined;
+  return discard === "unmap" || discard === "on" ? "unmap" : "ignore";
+}
+
+/** An image that can be read is not encrypted, and then nothing may claim that it is. */
+async function assertEncryption(disk: Disk, { encryption }: ImageName): Promise<void> {
+  if (encryption === undefined || !(disk instanceof Qcow2Image)) return;
+  if (disk.info().encryption !== "none") return;
+  await disk.close();
+  throw new CommandError(`No encryption in image header, but options specified format '${encryption}'`);
 }
 
 /** An image that is there, for writing in place. @throws CommandError `Could not open 'NAME': REASON` */
 export async function openWritable(
   name: ImageName,
   codecs: Codecs,
-  options: Pick<OpenImageOptions, "metadataOnly" | "writableBacking" | "discard"> = {},
+  options: Pick<OpenImageOptions, "metadataOnly" | "writableBacking" | "discard" | "cache"> = {},
 ): Promise<WritableDisk> {
   const disk = await openImage(name, { ...options, readOnly: false, codecs });
   if (disk instanceof Qcow2Image || disk instanceof RawDisk) return disk;

@@ -15,6 +15,8 @@ export interface Requests {
   readonly pattern: number | undefined;
   /** Requests after which to flush; 0 for never. */
   readonly flushInterval: number;
+  /** Flush after each request, and count it as part of it: it is durable when it ends. */
+  readonly flushesEach: boolean;
   /** Wait for what is under way before a flush. */
   readonly drain: boolean;
   readonly signal: AbortSignal;
@@ -22,7 +24,7 @@ export interface Requests {
 
 /** Resolves when all requests have ended, with the first error if one failed. */
 export async function runRequests(disk: WritableDisk, requests: Requests): Promise<void> {
-  const { count, depth, length, offset, step, pattern, flushInterval, drain, signal } = requests;
+  const { count, depth, length, offset, step, pattern, flushInterval, flushesEach, drain, signal } = requests;
   const underWay = new Set<Promise<void>>();
   const free: Uint8Array[] = [];
   const data = pattern === undefined ? undefined : new Uint8Array(length).fill(pattern);
@@ -38,6 +40,7 @@ export async function runRequests(disk: WritableDisk, requests: Requests): Promi
   const request = async (at: number): Promise<void> => {
     if (data !== undefined) {
       await disk.write({ offset: at, from: data });
+      if (flushesEach) await disk.flush();
       return;
     }
     const into = free.pop() ?? new Uint8Array(length);

@@ -1,7 +1,7 @@
 /** The open image with the rules that QEMU's block layer has around a disk, as far as a user of qemu-io meets them. */
 import { type Extent, type Preallocation, probeFormat, Qcow2Image, type RawDisk } from "@qcow2/core";
+import { writesThrough } from "@qcow2/node";
 import { copyOnRead } from "./copy-on-read.ts";
-import { isWritethrough } from "./open-flags.ts";
 import type { IoImageRequest } from "./open-io-image.ts";
 import { RequestError } from "./refusal.ts";
 
@@ -26,7 +26,7 @@ export class IoImage {
   constructor(disk: Qcow2Image | RawDisk, options: IoImageOptions) {
     this.disk = disk;
     this.#options = options;
-    this.#writethrough = isWritethrough(options.request.flags.cache);
+    this.#writethrough = writesThrough(options.request.flags.cache);
   }
 
   get request(): IoImageRequest {

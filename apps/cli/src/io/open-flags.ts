@@ -1,5 +1,6 @@
 /** How an image is opened: options that the command line and the command `open` have in common. */
-import { CACHE_MODES } from "../options/enumerations.ts";
+import type { CacheMode } from "@qcow2/node";
+import { cacheModeOf } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -61,14 +62,14 @@ export interface OpenFlags {
   readonly temporary: boolean;
   readonly copiesOnRead: boolean;
   readonly discards: boolean;
-  readonly cache: string;
+  readonly cache: CacheMode;
   readonly nativeAio: boolean;
 }
 
 const DISCARD_MODES: Readonly<Record<string, boolean>> = { unmap: true, on: true, ignore: false, off: false };
 const AIO_MODES: readonly string[] = ["threads", "native", "io_uring"];
 /** What qemu-io opens images with, unlike qemu-img: what a command says it has written is written. */
-const DEFAULT_CACHE = "writethrough";
+const DEFAULT_CACHE: CacheMode = "writethrough";
 
 /** @throws Refusal for a value that there is not */
 export function openFlags(args: ParsedArguments<typeof OPEN_OPTIONS>): OpenFlags {
@@ -96,17 +97,8 @@ export function parseDiscardMode(mode: string): boolean {
   return discards;
 }
 
-export function parseCacheMode(mode: string): string {
-  if (!CACHE_MODES.includes(mode)) throw new Refusal(`Invalid cache option: ${mode}`, "named");
+export function parseCacheMode(name: string): CacheMode {
+  const mode = cacheModeOf(name);
+  if (mode === undefined) throw new Refusal(`Invalid cache option: ${name}`, "named");
   return mode;
-}
-
-/** True if every write is durable when it ends. */
-export function isWritethrough(cache: string): boolean {
-  return cache === "writethrough" || cache === "directsync";
-}
-
-/** True if the host's cache would be left out, which native requests need. */
-export function isDirect(cache: string): boolean {
-  return cache === "none" || cache === "off" || cache === "directsync";
 }

@@ -10,7 +10,7 @@ import {
 } from "./creation-schema.ts";
 import { parseSwitch } from "./enumerations.ts";
 import { escapeValue, parseOptionList } from "./option-list.ts";
-import { exactNumber, parseSize } from "./size.ts";
+import { exactNumber, requireParameterSize } from "./size.ts";
 
 export class CreationOptions {
   readonly format: CreatableFormat;
@@ -133,7 +133,7 @@ function readValue(option: CreationOption, text: string): string | number | bool
     case "number":
       return readNumber(option.name, text);
     case "size":
-      return readSize(option.name, text);
+      return requireParameterSize(option.name, text);
   }
 }
 
@@ -142,18 +142,6 @@ function readNumber(name: string, text: string): number {
     throw new CommandError(`Parameter '${name}' expects a number`);
   }
   return exactNumber(name, BigInt(text.replace("+", "").trim()));
-}
-
-function readSize(name: string, text: string): number {
-  const size = parseSize(text);
-  if (size === "out-of-range")
-    throw new CommandError(`Value '${text}' is out of range for parameter '${name}'`);
-  if (size === "invalid") {
-    throw new CommandError(
-      `Parameter '${name}' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)`,
-    );
-  }
-  return exactNumber(name, size);
 }
 
 function printed(option: CreationOption, value: string, given: boolean): string {

@@ -1,4 +1,5 @@
 /** Options with few allowed values, shared by several commands. */
+import type { CacheMode } from "@qcow2/node";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 
 export type OutputFormat = "human" | "json";
@@ -10,23 +11,29 @@ export function parseOutputFormat(value: string | undefined): OutputFormat {
   throw new UsageError(`--output expects 'human' or 'json', not '${value}'`);
 }
 
-export const CACHE_MODES: readonly string[] = [
-  "none",
-  "off",
-  "directsync",
-  "writeback",
-  "unsafe",
-  "writethrough",
-];
+const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
+  none: "none",
+  off: "none",
+  directsync: "directsync",
+  writeback: "writeback",
+  unsafe: "unsafe",
+  writethrough: "writethrough",
+};
 
 /**
- * Checks a cache mode (-t, -T). The host's cache is always used, so that the modes differ only in when data is
- * flushed; a source has nothing to flush. `what` is how qemu-img calls it: "source cache" or "cache".
+ * A cache mode (-t, -T); undefined if it is not given. `what` is how qemu-img calls it: "source cache" or "cache".
+ * @throws CommandError
  */
-export function checkCacheMode(value: string | undefined, what: string, exitCode = 1): void {
-  if (value !== undefined && !CACHE_MODES.includes(value)) {
-    throw new CommandError(`Invalid ${what} option: ${value}`, { exitCode });
-  }
+export function parseCacheMode(value: string | undefined, what: string, exitCode = 1): CacheMode | undefined {
+  if (value === undefined) return undefined;
+  const mode = cacheModeOf(value);
+  if (mode === undefined) throw new CommandError(`Invalid ${what} option: ${value}`, { exitCode });
+  return mode;
+}
+
+/** The mode of that name; undefined if there is none. */
+export function cacheModeOf(name: string): CacheMode | undefined {
+  return Object.hasOwn(CACHE_MODES, name) ? CACHE_MODES[name] : undefined;
 }
 
 /** on/off and QEMU's other spellings. @throws CommandError */

@@ -3,9 +3,14 @@
  * `driver=qcow2,file.filename=PATH`. They are interpreted here and nowhere else: a name that comes out of an image
  * is never seen by this code.
  */
+import type { OverlapCheck } from "@qcow2/core";
+import type { BackingOverride, CacheMode, FileRange } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
+import { couldNotOpen } from "../errors/describe-error.ts";
 import { parseJsonName } from "./json-name.ts";
-import { type NamedValue, parseOptionList } from "./option-list.ts";
+import { type NodeImage, nodeImage } from "./node-image.ts";
+import { type NodeTree, type NodeValue, nodeTree } from "./node-tree.ts";
+import { parseOptionList } from "./option-list.ts";
 
 /** Where an image is and how to read it. */
 export interface ImageName {
@@ -15,12 +20,25 @@ export interface ImageName {
   readonly path: string;
   /** "qcow2", "raw", ...; undefined if the content is to tell. */
   readonly format: string | undefined;
-  /** Take no locks and respect none. */
+  /** Put up with others that write to it; only for reading. */
   readonly forceShare: boolean;
   /** What `read-only` among its options says. */
   readonly readOnly?: boolean | undefined;
   /** What `discard` among its options says. */
   readonly discard?: string | undefined;
+  readonly range?: FileRange | undefined;
+  /** False: take no locks and respect none. Default true. */
+  readonly locking?: boolean | undefined;
+  /** What its options say of the host's cache. */
+  readonly cache?: CacheMode | undefined;
+  readonly overlapCheck?: OverlapCheck | undefined;
+  /** What is read instead of the backing file that the image names. */
+  readonly backing?: BackingOverride | "none" | undefined;
+  readonly dataFile?: string | undefined;
+  /** What its options say that it is encrypted with. */
+  readonly encryption?: string | undefined;
+  /** The options themselves, if it was told by options. */
+  readonly node?: NodeTree | undefined;
 }
 
 export interface ImageNameOptions {
@@ -37,12 +55,19 @@ export function parseImageName(given: string, options: ImageNameOptions = {}): I
   const { format, imageOpts = false, forceShare = false } = options;
   if (imageOpts) {
     if (format !== undefined) throw new CommandError("--image-opts and --format are mutually exclusive");
-    return parseNodeName({ given, values: parseOptionList(given), forceShare });
+    return parseNodeName({ given, values: imageOptions(given), forceShare });
   }
   if (given.startsWith("json:")) {
     return parseNodeName({ given, values: parseJsonName(given), format, forceShare });
   }
   return { given, path: plainPath(given), format, forceShare };
+}
+
+/** What stands first without a value names a node. */
+function imageOptions(list: string): NodeValue[] {
+  const [first, ...rest] = parseOptionList(list);
+  const isNode = first !== undefined && /^[^=,]+(,|$)/.test(list);
+  return isNode ? [{ name: "file", value: /^[^=,]+/.exec(list)![0] }, ...rest] : parseOptionList(list);
 }
 
 /** @throws CommandError for what is to be written and cannot be shared with other writers */
@@ -70,75 +95,31 @@ function protocolOf(name: string): string | undefined {
   return /^([^/\\:]*):/.exec(name)?.[1];
 }
 
-/** Options of QEMU's nodes that change neither what is read nor what is written, only speed and bookkeeping. */
-const WITHOUT_EFFECT: readonly RegExp[] = [
-  /^(file\.)?(node-name|detect-zeroes|auto-read-only)$/,
-  /^file\.(discard|read-only)$/,
-  /^(file\.)?cache\.(direct|no-flush)$/,
-  /^file\.(aio|drop-cache|x-check-cache-dropped|pr-manager)$/,
-  /^(cache-size|l2-cache-size|l2-cache-entry-size|refcount-cache-size|cache-clean-interval|lazy-refcounts)$/,
-  /^(pass-discard-(request|snapshot|other)|discard-no-unref|overlap-check(\..+)?)$/,
-];
-
-const FORMATS_WITH_FILE: readonly string[] = ["qcow2", "raw"];
-const FILE_DRIVERS: readonly string[] = ["file", "host_device"];
-
 export interface NodeName {
   /** What messages call the image. */
   readonly given: string;
-  readonly values: readonly NamedValue[];
+  readonly values: readonly NodeValue[];
   /** The file, if the options need not name it. */
   readonly path?: string | undefined;
-  /** If the options do not say. */
+  /** Whatever the options say. */
   readonly format?: string | undefined;
   readonly forceShare: boolean;
 }
 
 /** An image that is told by the options of QEMU's nodes. @throws CommandError as {@link parseImageName} */
 export function parseNodeName({ given, values, path, format, forceShare }: NodeName): ImageName {
-  const refuse = (why: string): CommandError => new CommandError(`Could not open '${given}': ${why}`);
-  const node = new Map(values.map(({ name, value }) => [name, value]));
-  const take = (name: string): string | undefined => {
-    const value = node.get(name);
-    node.delete(name);
-    return value;
-  };
-  const driver = take("driver") ?? format;
-  if (driver !== undefined && !FORMATS_WITH_FILE.includes(driver)) {
-    throw refuse(`Driver '${driver}' is not supported here (use qcow2 or raw, with file.filename=PATH)`);
+  if (path !== undefined && values.some(({ name }) => name === "file.filename")) {
+    throw couldNotOpen(given, new CommandError("A file name and 'file.filename' cannot be given together"));
   }
-  const fileDriver = take("file.driver") ?? "file";
-  if (!FILE_DRIVERS.includes(fileDriver)) throw refuse(`Driver '${fileDriver}' is not supported for 'file'`);
-  if (path !== undefined && node.has("file.filename")) {
-    throw refuse("A file name and 'file.filename' cannot be given together");
+  const node = nodeTree(path === undefined ? values : [...values, { name: "file.filename", value: path }]);
+  let image: NodeImage;
+  try {
+    image = nodeImage(node, format);
+  } catch (error) {
+    throw couldNotOpen(given, error);
   }
-  const filename = path ?? take("file.filename");
-  if (filename === undefined) throw refuse("A 'file.filename' is required");
-  const sharing = [take("force-share"), take("file.force-share")];
-  if (forceShare && sharing.some((value) => value !== undefined && !isOn(value))) {
+  if (forceShare && image.forceShare === false) {
     throw new CommandError("--force-share/-U conflicts with image options");
   }
-  const readOnly = take("read-only");
-  const discard = take("discard");
-  const unlocked = take("file.locking") === "off";
-  for (const name of node.keys()) {
-    if (!isOptionWithoutEffect(name)) throw refuse(`The option '${name}' is not supported`);
-  }
-  return {
-    given,
-    path: filename,
-    format: driver,
-    forceShare: forceShare || unlocked || sharing.some(isOn),
-    readOnly: readOnly === undefined ? undefined : isOn(readOnly),
-    discard,
-  };
-}
-
-/** True for what may be given and changes nothing here. */
-export function isOptionWithoutEffect(name: string): boolean {
-  return WITHOUT_EFFECT.some((pattern) => pattern.test(name));
-}
-
-function isOn(value: string | undefined): boolean {
-  return value === "on" || value === "true" || value === "yes" || value === "y";
+  return { ...image, given, node, forceShare: forceShare || image.forceShare === true };
 }

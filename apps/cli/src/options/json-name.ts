@@ -1,10 +1,10 @@
 import { CommandError } from "../errors/command-errors.ts";
-import type { NamedValue } from "./option-list.ts";
+import type { NodeScalar, NodeValue } from "./node-tree.ts";
 
 const PREFIX = "json:";
 
 /** The members of `json:{...}`, nested ones with dots: `file.filename`. @throws CommandError */
-export function parseJsonName(name: string): NamedValue[] {
+export function parseJsonName(name: string): NodeValue[] {
   let value: unknown;
   try {
     value = JSON.parse(doubleQuoted(name.slice(PREFIX.length)));
@@ -12,20 +12,22 @@ export function parseJsonName(name: string): NamedValue[] {
     throw new CommandError(`Could not open '${name}': Could not parse the JSON options`, { cause });
   }
   if (!isObject(value)) {
-    throw new CommandError(`Could not open '${name}': The JSON options must be an object`);
+    throw new CommandError(`Could not open '${name}': Invalid JSON object given`);
   }
   return flatten(name, value, "");
 }
 
-function flatten(name: string, object: object, prefix: string): NamedValue[] {
+function flatten(name: string, object: object, prefix: string): NodeValue[] {
   return Object.entries(object).flatMap(([key, value]: [string, unknown]) => {
     const path = prefix + key;
     if (isObject(value)) return flatten(name, value, `${path}.`);
-    if (typeof value === "string") return [{ name: path, value }];
-    if (typeof value === "boolean") return [{ name: path, value: value ? "on" : "off" }];
-    if (typeof value === "number") return [{ name: path, value: String(value) }];
+    if (value === null || isScalar(value)) return [{ name: path, value }];
     throw new CommandError(`Could not open '${name}': The value of '${path}' is not supported`);
   });
+}
+
+function isScalar(value: unknown): value is NodeScalar {
+  return ["string", "number", "boolean"].includes(typeof value);
 }
 
 function isObject(value: unknown): value is object {

@@ -50,6 +50,22 @@ export function requireSize(name: string, text: string): number {
   return exactNumber(name, size);
 }
 
+/**
+ * A size as the value of one of QEMU's parameters, which messages then name.
+ * @throws CommandError in qemu-img's words
+ */
+export function requireParameterSize(name: string, text: string): number {
+  const size = parseSize(text);
+  if (size === "out-of-range")
+    throw new CommandError(`Value '${text}' is out of range for parameter '${name}'`);
+  if (size === "invalid") {
+    throw new CommandError(
+      `Parameter '${name}' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)`,
+    );
+  }
+  return exactNumber(name, size);
+}
+
 /** @throws CommandError for sizes that a number cannot hold exactly: nothing is rounded in silence. */
 export function exactNumber(name: string, size: bigint): number {
   if (size > BigInt(Number.MAX_SAFE_INTEGER)) {

@@ -1,7 +1,7 @@
 /** The work of `rebase`: opens the overlay and its new backing file, copies what differs, and records the new name. */
 import { rebaseDisk } from "@qcow2/convert";
 import { type Codecs, type Disk, isQcow2Error, Qcow2Image, type WritableDisk } from "@qcow2/core";
-import { backingPathOf, bufferPrimitives, nodeCodecs, resolveBackingName } from "@qcow2/node";
+import { backingPathOf, bufferPrimitives, type CacheMode, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { depthOfLayer, identityOf } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
@@ -20,6 +20,9 @@ export interface RebaseRequest {
   readonly compress: boolean;
   /** For the new backing file. */
   readonly forceShare: boolean;
+  /** For the image and its backing files as they are, and for the new backing file. */
+  readonly cache: CacheMode | undefined;
+  readonly backingCache: CacheMode | undefined;
 }
 
 export interface RebaseEvents {
@@ -31,7 +34,7 @@ export interface RebaseEvents {
 export async function rebaseImage(request: RebaseRequest, events: RebaseEvents): Promise<void> {
   const { name, backing, backingFormat, unsafe } = request;
   await using codecs = nodeCodecs();
-  const overlay = await openWritable(name, codecs, { metadataOnly: unsafe });
+  const overlay = await openWritable(name, codecs, { metadataOnly: unsafe, cache: request.cache });
   try {
     if (request.compress) assertCompresses(overlay, codecs);
     if (backingFormat !== undefined) assertFormatName(backingFormat);
@@ -73,13 +76,13 @@ async function rebaseSafely({ overlay, request, events, codecs }: Job): Promise<
 }
 
 async function openNewBacking(
-  { name, backing, backingFormat, forceShare }: RebaseRequest,
+  { name, backing, backingFormat, forceShare, backingCache: cache }: RebaseRequest,
   codecs: Codecs,
 ): Promise<Disk | undefined> {
   if (backing === undefined) return undefined;
   try {
     const path = resolveBackingName(backing, name.path);
-    return await openImage({ given: path, path, format: backingFormat, forceShare }, { codecs });
+    return await openImage({ given: path, path, format: backingFormat, forceShare }, { codecs, cache });
   } catch (error) {
     throw withPrefix(`Could not open new backing file '${backing}': `, error);
   }

@@ -310,7 +310,11 @@ async function openDataStorage(
 
 async function openBacking(
   layout: ImageLayout,
-  { storage, references, backing }: Pick<OpenOptions, "storage" | "backing"> & {
+  {
+    storage,
+    references,
+    backing,
+  }: Pick<OpenOptions, "storage" | "backing"> & {
     readonly references: References;
   },
 ): Promise<Disk | undefined> {

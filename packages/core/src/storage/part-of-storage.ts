@@ -12,7 +12,7 @@ export interface PartOfStorageOptions {
  * A range of another storage as a storage of its own: an image within a larger file, as in an archive or a partition.
  * It has the abilities that the whole has; closing it closes the whole.
  */
-export class PartOfStorage implements Storage {
+export class PartOfStorage implements Storage, AsyncDisposable {
   readonly name: string;
   readonly readOnly: boolean;
   /** Where the part begins in the storage that holds the bytes, however many parts lie between. */
@@ -105,6 +105,10 @@ export class PartOfStorage implements Storage {
 
   async close(): Promise<void> {
     await this.#whole.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #extentAt(at: number): Promise<StorageExtent> {

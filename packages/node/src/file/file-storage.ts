@@ -4,8 +4,10 @@ import { promisify } from "node:util";
 import { assertOffset, Qcow2Error, type Storage, type StorageExtent } from "@qcow2/core";
 import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks/image-locks.ts";
 import { type Libc, loadLibc } from "../native/libc.ts";
+import { CacheDropper } from "./cache-dropper.ts";
+import { type CacheMode, leavesNoCache, writesThrough } from "./cache-mode.ts";
 import { errnoName, hostError, ioError } from "./host-error.ts";
-import { type FileKind, type OpenedFile, openFile } from "./open-file.ts";
+import { type FileKind, type OpenedFile, openFile, WRITE_THROUGH } from "./open-file.ts";
 import { readAt, writeAt, writeZeroesAt } from "./positioned-io.ts";
 
 const fdatasync = promisify(fs.fdatasync);
@@ -38,6 +40,8 @@ export interface FileStorageOptions {
    * read-only, or "shared" with `forceShare`.
    */
   readonly lock?: LockMode | undefined;
+  /** What the host keeps to itself of what is read and written. Default "writeback". */
+  readonly cache?: CacheMode | undefined;
   /** What to call the file in messages. Default: the path. */
   readonly name?: string | undefined;
 }
@@ -63,13 +67,23 @@ export class FileStorage implements Storage {
   readonly #fd: number;
   readonly #deviceBytes: number | undefined;
   readonly #libc: Libc | undefined;
+  readonly #cache: CacheMode;
+  readonly #dropper: CacheDropper | undefined;
   #inFlight = 0;
   #whenIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   #flushFailure: { readonly error: unknown } | undefined;
 
-  private constructor(file: OpenedFile, name: string, libc: Libc | undefined) {
+  private constructor(
+    file: OpenedFile,
+    libc: Libc | undefined,
+    { name, cache }: { readonly name: string; readonly cache: CacheMode },
+  ) {
     this.name = name;
+    this.#cache = cache;
+    if (leavesNoCache(cache) && libc?.dropCache !== undefined) {
+      this.#dropper = new CacheDropper(file.fd, libc.dropCache);
+    }
     this.path = file.path;
     this.readOnly = file.readOnly;
     this.kind = file.kind;
@@ -98,7 +112,7 @@ export class FileStorage implements Storage {
    * @throws TypeError for options that contradict each other
    */
   static async open(path: string, options: FileStorageOptions = {}): Promise<FileStorage> {
-    const { readOnly = false, forceShare = false, name = path } = options;
+    const { readOnly = false, forceShare = false, name = path, cache = "writeback" } = options;
     if (readOnly && options.create === true) throw new TypeError("a file cannot be created read-only");
     if (options.exclusive === true && options.create !== true) throw new TypeError("exclusive needs create");
     if (forceShare && !readOnly) throw new TypeError("forceShare needs readOnly");
@@ -111,8 +125,8 @@ export class FileStorage implements Storage {
       });
     }
     const libc = await loadLibc();
-    const file = await openFile(path, { ...options, readOnly, name }, libc);
-    const storage = new FileStorage(file, name, libc);
+    const opening = { ...options, readOnly, name, writesThrough: writesThrough(cache) };
+    const storage = new FileStorage(await openFile(path, opening, libc), libc, { name, cache });
     try {
       storage.lock(options.lock ?? defaultLock(readOnly, forceShare));
     } catch (error) {
@@ -152,7 +166,9 @@ export class FileStorage implements Storage {
     assertOffset(offset, "offset");
     assertOffset(offset + into.length, "end of read");
     if (into.length === 0) return 0;
-    return this.#host("read from", offset, () => readAt(this.#fd, into, offset));
+    const bytesRead = await this.#host("read from", offset, () => readAt(this.#fd, into, offset));
+    this.#dropper?.afterRead(offset, bytesRead);
+    return bytesRead;
   }
 
   async write(offset: number, from: Uint8Array): Promise<void> {
@@ -161,6 +177,8 @@ export class FileStorage implements Storage {
     this.#assertWritable();
     if (from.length === 0) return;
     await this.#host("write to", offset, () => writeAt(this.#fd, from, offset));
+    const isTimeToFlush = this.#dropper?.afterWrite(offset, from.length) === true;
+    if (isTimeToFlush || (WRITE_THROUGH === undefined && writesThrough(this.#cache))) await this.flush();
   }
 
   async truncate(size: number): Promise<void> {
@@ -173,10 +191,12 @@ export class FileStorage implements Storage {
     }
   }
 
-  /** After a failed flush nobody knows what is on the disk, and the host forgets the failure: it stays failed here. */
+  /**
+   * Does nothing with the cache mode "unsafe". After a failed flush nobody knows what is on the disk, and the host forgets the failure: it stays failed here.
+   */
   async flush(): Promise<void> {
     this.#assertOpen();
-    if (this.readOnly) return;
+    if (this.readOnly || this.#cache === "unsafe") return;
     if (this.#flushFailure !== undefined) throw this.#flushFailure.error;
     try {
       await this.#host("flush", undefined, () => fdatasync(this.#fd));
@@ -184,12 +204,14 @@ export class FileStorage implements Storage {
       this.#flushFailure ??= { error };
       throw error;
     }
+    this.#dropper?.afterFlush();
   }
 
   /** Like {@link flush}, and the file's own attributes (owner, permissions, times) too. */
   async flushAttributes(): Promise<void> {
     await this.flush();
-    if (!this.readOnly) await this.#host("flush", undefined, () => fsync(this.#fd));
+    if (this.readOnly || this.#cache === "unsafe") return;
+    await this.#host("flush", undefined, () => fsync(this.#fd));
   }
 
   /** True once {@link close} was called. */

@@ -12,6 +12,8 @@ export interface OpenFileOptions {
   readonly create?: boolean | undefined;
   readonly exclusive?: boolean | undefined;
   readonly mode?: number | undefined;
+  /** Every write is to be durable when it ends. */
+  readonly writesThrough?: boolean | undefined;
   readonly name: string;
 }
 
@@ -26,6 +28,9 @@ export interface OpenedFile {
 
 /** The permissions that QEMU gives a new image, before the umask. */
 const DEFAULT_MODE = 0o644;
+
+/** The flag with which the host makes each write durable; undefined on Windows. */
+export const WRITE_THROUGH: number | undefined = fs.constants.O_DSYNC;
 
 /** @throws Qcow2Error "io", "unsupported" */
 export async function openFile(
@@ -72,7 +77,12 @@ function kindOf(stat: fs.Stats, name: string): FileKind {
 function openFlags(options: OpenFileOptions): number {
   const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
   if (options.readOnly) return O_RDONLY;
-  return O_RDWR | (options.create === true ? O_CREAT : 0) | (options.exclusive === true ? O_EXCL : 0);
+  return (
+    O_RDWR |
+    (options.create === true ? O_CREAT : 0) |
+    (options.exclusive === true ? O_EXCL : 0) |
+    (options.writesThrough === true ? (WRITE_THROUGH ?? 0) : 0)
+  );
 }
 
 function openDescriptor(path: string, flags: number, mode: number): Promise<number> {

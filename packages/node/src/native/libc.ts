@@ -18,6 +18,8 @@ export interface Libc {
   readonly punchHole: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
   /** posix_fallocate. */
   readonly allocate: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
+  /** posix_fadvise(DONTNEED), a piece of advice: what the host makes of it is not asked. */
+  readonly dropCache: ((fd: number, offset: number, length: number) => void) | undefined;
   /** fcntl with a `struct flock`, which the call may change. */
   fcntl(fd: number, command: number, argument: Uint8Array): number;
 }
@@ -46,13 +48,14 @@ async function bindLibc(): Promise<Libc | undefined> {
       if (typeof found !== "number") throw new RangeError(`lseek answered ${String(found)}, beyond 2^53 - 1`);
       return found < 0 ? errno() : found;
     };
-    const { seekData, seekHole, punchHoleMode, posixFallocate } = constants;
+    const { seekData, seekHole, punchHoleMode, posixFallocate, dropCacheAdvice } = constants;
     return {
       seekData: seekData === undefined ? undefined : (fd, offset) => seek(fd, offset, seekData),
       seekHole: seekHole === undefined ? undefined : (fd, offset) => seek(fd, offset, seekHole),
       seekEnd: (fd) => seek(fd, 0, SEEK_END),
       punchHole: punchHoleMode === undefined ? undefined : bindPunchHole(library, punchHoleMode, errno),
       allocate: posixFallocate ? bindAllocate(library) : undefined,
+      dropCache: dropCacheAdvice === undefined ? undefined : bindDropCache(library, dropCacheAdvice),
       fcntl: (fd, command, argument) => (fcntl(fd, command, "void *", argument) === -1 ? errno() : 0),
     };
   } catch {
@@ -84,6 +87,16 @@ function bindAllocate(library: Library): (fd: number, offset: number, length: nu
   // Where the file system cannot reserve space, the C library writes to every block: never on the main thread.
   const posixFallocate = library.func("posix_fallocate", "int", ["int", "int64", "int64"]);
   return async (fd, offset, length) => -(await callAsync(posixFallocate, fd, offset, length));
+}
+
+function bindDropCache(
+  library: Library,
+  advice: number,
+): (fd: number, offset: number, length: number) => void {
+  const posixFadvise = library.func("posix_fadvise", "int", ["int", "int64", "int64", "int"]);
+  return (fd, offset, length) => {
+    posixFadvise(fd, offset, length, advice);
+  };
 }
 
 function callAsync(native: ReturnType<Library["func"]>, ...args: readonly number[]): Promise<number> {

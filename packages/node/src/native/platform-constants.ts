@@ -22,6 +22,8 @@ export interface PlatformConstants {
   /** The mode of fallocate(2); undefined where there is no such call. */
   readonly punchHoleMode: number | undefined;
   readonly posixFallocate: boolean;
+  /** The advice of posix_fadvise(3) that gives up cached pages; undefined where there is no such call. */
+  readonly dropCacheAdvice: number | undefined;
   readonly locks: LockConstants;
 }
 
@@ -34,6 +36,8 @@ const LINUX: PlatformConstants = {
   // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
   punchHoleMode: 0x02 | 0x01,
   posixFallocate: true,
+  // POSIX_FADV_DONTNEED
+  dropCacheAdvice: 4,
   locks: {
     structBytes: 32,
     typeAt: 0,
@@ -57,6 +61,7 @@ const MACOS: PlatformConstants = {
   seekHole: undefined,
   punchHoleMode: undefined,
   posixFallocate: false,
+  dropCacheAdvice: undefined,
   locks: {
     structBytes: 24,
     typeAt: 20,

@@ -1,9 +1,10 @@
 import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
-import { type FollowReferences, fileReferences } from "../references/file-references.ts";
+import { FileReferences, type FollowReferences } from "../references/file-references.ts";
+import type { BackingOverride, FileAccess } from "./image-place.ts";
 import { type ImageTuning, openFileDisk } from "./open-file-disk.ts";
 
-export interface OpenDiskOptions {
+export interface OpenDiskOptions extends FileAccess {
   readonly path: string;
   /** "raw" or "qcow2"; default: found out by the first bytes. Name it for files that a guest could have written. */
   readonly format?: string | undefined;
@@ -26,6 +27,10 @@ export interface OpenDiskOptions {
    * image that is written. For `commitDisk` of `@qcow2/convert`. Default: backing files are only read.
    */
   readonly writableBacking?: number | undefined;
+  /** What is read in place of the backing file that the image names, or "none". */
+  readonly backing?: BackingOverride | "none" | undefined;
+  /** The file with the guest data, instead of the external data file that the image names. */
+  readonly dataFile?: string | undefined;
   /** What `Qcow2Image.open` knows by these names, for what is written: qcow2 images; raw ones do without. */
   readonly image?: ImageTuning | undefined;
 }
@@ -35,32 +40,27 @@ let sharedCodecs: NodeCodecs | undefined;
 /**
  * Opens a disk image with its backing files. Close it to release everything.
  * @throws Qcow2Error "io" (with the host's errno), "locked", "unsupported-format", "reference-denied",
- *   "reference-loop", "backing-format-missing", and what `Qcow2Image.open` throws
+ *   "reference-loop", "backing-format-missing", "out-of-range" for a `range` that the file does not have, and what
+ *   `Qcow2Image.open` throws
  * @throws TypeError for options that contradict each other
  */
 export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | RawDisk> {
-  const { path, format, snapshot, metadataOnly, forceShare, writableBacking, image } = options;
-  const readOnly = options.readOnly === true || snapshot !== undefined;
+  const { path, forceShare, backing, dataFile, ...rest } = options;
+  const readOnly = options.readOnly === true || options.snapshot !== undefined;
   if (forceShare === true && !readOnly) throw new TypeError("forceShare needs readOnly");
   sharedCodecs ??= nodeCodecs();
   const codecs = options.codecs ?? sharedCodecs;
-  const references = fileReferences({
-    follow: options.followReferences,
-    probeBacking: options.probeBacking,
-    forceShare,
-    codecs,
-    writableBacking,
-    image,
-  });
+  const references = new FileReferences(
+    { ...rest, follow: options.followReferences, forceShare, codecs },
+    { override: { backing, dataFile } },
+  );
   return openFileDisk({
+    ...rest,
     path,
-    format,
     readOnly,
     forceShare,
-    snapshot,
-    metadataOnly,
     codecs,
     references,
-    image,
+    backing: references.backingOf(path),
   });
 }

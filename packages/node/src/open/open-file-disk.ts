@@ -8,8 +8,9 @@ import {
   Qcow2Image,
   RawDisk,
   type References,
+  type Storage,
 } from "@qcow2/core";
-import { FileStorage } from "../file/file-storage.ts";
+import { type FileAccess, openPlace } from "./image-place.ts";
 
 /** How an image is worked on, apart from which one it is. */
 export type ImageTuning = Pick<
@@ -17,7 +18,7 @@ export type ImageTuning = Pick<
   "l2CacheBytes" | "refcountCacheBytes" | "discard" | "overlapCheck"
 >;
 
-export interface OpenFileDiskOptions {
+export interface OpenFileDiskOptions extends FileAccess {
   readonly path: string;
   readonly format?: string | undefined;
   readonly readOnly: boolean;
@@ -26,25 +27,28 @@ export interface OpenFileDiskOptions {
   readonly metadataOnly?: boolean | undefined;
   readonly codecs?: Codecs | undefined;
   readonly references: References;
+  /** Instead of the backing file that the image names. */
+  readonly backing?: OpenOptions["backing"];
   readonly image?: ImageTuning | undefined;
 }
 
 /** @throws Qcow2Error "unsupported-format", and what opening the file and the image throws */
 export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2Image | RawDisk> {
   const { path, readOnly } = options;
-  const forceShare = options.forceShare === true && readOnly;
   // Like QEMU, readers of a raw image put up with writers; what a qcow2 image needs is added once it is known to be one.
-  const storage = await FileStorage.open(path, { readOnly, forceShare, lock: readOnly ? "shared" : "write" });
+  const place = await openPlace(path, { ...options, lock: readOnly ? "shared" : "write" });
+  const { storage } = place;
   try {
     const format = options.format ?? (await probe(storage));
     if (format === "raw") return await openRaw(storage, options);
     if (format !== "qcow2") throw unsupportedFormat(path, format);
-    if (readOnly && !forceShare) storage.lock("consistent");
+    if (readOnly) place.lock("consistent");
     return await Qcow2Image.open({
       ...options.image,
       storage,
       readOnly,
       references: options.references,
+      backing: options.backing,
       codecs: options.codecs,
       metadataOnly: options.metadataOnly,
       snapshot: options.snapshot,
@@ -55,13 +59,13 @@ export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2I
   }
 }
 
-async function openRaw(storage: FileStorage, options: OpenFileDiskOptions): Promise<RawDisk> {
+async function openRaw(storage: Storage, options: OpenFileDiskOptions): Promise<RawDisk> {
   if (options.snapshot === undefined) return RawDisk.open({ storage, readOnly: options.readOnly });
   const message = `'${storage.name}' is a raw image, and raw images have no snapshots`;
   throw new Qcow2Error("snapshot-not-found", message, { snapshot: options.snapshot });
 }
 
-async function probe(storage: FileStorage): Promise<string> {
+async function probe(storage: Storage): Promise<string> {
   const bytes = new Uint8Array(PROBE_BYTES);
   return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }

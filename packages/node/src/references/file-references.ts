@@ -3,11 +3,14 @@ import {
   type Codecs,
   type DataFileReference,
   type Disk,
+  type OpenOptions,
   Qcow2Error,
   type References,
   type Storage,
 } from "@qcow2/core";
+import type { CacheMode } from "../file/cache-mode.ts";
 import { FileStorage } from "../file/file-storage.ts";
+import type { BackingOverride } from "../open/image-place.ts";
 import { type ImageTuning, openFileDisk } from "../open/open-file-disk.ts";
 import { fileIdentity } from "./file-identity.ts";
 import { resolveBackingName, resolveDataFileName } from "./file-name.ts";
@@ -34,6 +37,8 @@ export interface FileReferencesOptions {
   readonly writableBacking?: number | undefined;
   /** How that one is worked on. */
   readonly image?: ImageTuning | undefined;
+  /** For all files that are opened. Default "writeback". */
+  readonly cache?: CacheMode | undefined;
 }
 
 /**
@@ -41,51 +46,88 @@ export interface FileReferencesOptions {
  * refused, except for a plain "file:"; so are chains that come back to a file that is already part of them.
  */
 export function fileReferences(options: FileReferencesOptions = {}): References {
-  return new FileReferences(options, []);
+  return new FileReferences(options);
 }
 
-class FileReferences implements References {
-  readonly #options: FileReferencesOptions;
-  /** The files above the image that this policy belongs to, by identity. */
-  readonly #above: readonly string[];
-  /** How many layers below the first image the one is that this policy belongs to. */
-  readonly #depth: number;
+/** What is read in place of what the image says that a policy belongs to. */
+type Override = Pick<BackingOverride, "backing" | "dataFile">;
 
-  constructor(options: FileReferencesOptions, above: readonly string[], depth = 0) {
+interface Layer {
+  /** The files above the image that the policy belongs to, by identity. */
+  readonly above?: readonly string[];
+  /** How many layers below the first image that one is. */
+  readonly depth?: number;
+  readonly override?: Override;
+}
+
+/** See {@link fileReferences}; besides, what was named by whoever opens the image, and not by the image. */
+export class FileReferences implements References {
+  readonly #options: FileReferencesOptions;
+  readonly #above: readonly string[];
+  readonly #depth: number;
+  readonly #override: Override;
+
+  constructor(options: FileReferencesOptions, { above = [], depth = 0, override = {} }: Layer = {}) {
     this.#options = options;
     this.#above = above;
     this.#depth = depth;
+    this.#override = override;
+  }
+
+  /** What `Qcow2Image.open` is to open as the backing disk of the image at `from`, if that is not for the image to say. */
+  backingOf(from: string): OpenOptions["backing"] {
+    const { backing } = this.#override;
+    if (backing === undefined || backing === "none") return backing;
+    const { path, format } = backing;
+    return path === undefined ? undefined : () => this.#openBacking({ path, format, name: path, from });
   }
 
   async openBackingFile({ name, format, from }: BackingReference): Promise<Disk> {
     const path = resolveBackingName(name, from);
     await this.#assertAllowed("backing", name, path, from);
-    const chain = await this.#chainDownTo(from);
-    await assertNotIn(chain, path, name);
-    const { probeBacking = false, forceShare, codecs, writableBacking, image } = this.#options;
-    const depth = this.#depth + 1;
-    if (format === undefined && !probeBacking) {
-      const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
-      throw new Qcow2Error("backing-format-missing", message, { name });
-    }
-    return openFileDisk({
-      path,
-      format,
-      readOnly: depth !== writableBacking,
-      forceShare,
-      codecs,
-      image: depth === writableBacking ? image : undefined,
-      references: new FileReferences(this.#options, chain, depth),
-    });
+    const { backing } = this.#override;
+    const given = typeof backing === "object" ? backing.format : undefined;
+    return await this.#openBacking({ path, format: given ?? format, name, from });
   }
 
   async openDataFile({ name, from, readOnly }: DataFileReference): Promise<Storage> {
-    const path = resolveDataFileName(name);
-    await this.#assertAllowed("data", name, path, from);
+    const path = this.#override.dataFile ?? resolveDataFileName(name);
+    if (this.#override.dataFile === undefined) await this.#assertAllowed("data", name, path, from);
     await assertNotIn(await this.#chainDownTo(from), path, name);
     return FileStorage.open(path, {
       readOnly,
       forceShare: readOnly && this.#options.forceShare === true,
+      cache: this.#options.cache,
+    });
+  }
+
+  async #openBacking({
+    path,
+    format,
+    name,
+    from,
+  }: BackingReference & { readonly path: string }): Promise<Disk> {
+    const above = await this.#chainDownTo(from);
+    await assertNotIn(above, path, name);
+    const { probeBacking = false, writableBacking, image } = this.#options;
+    if (format === undefined && !probeBacking) {
+      const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
+      throw new Qcow2Error("backing-format-missing", message, { name });
+    }
+    const { backing } = this.#override;
+    const override = typeof backing === "object" ? backing : {};
+    const depth = this.#depth + 1;
+    const references = new FileReferences(this.#options, { above, depth, override });
+    return openFileDisk({
+      ...this.#options,
+      path,
+      format,
+      range: override.range,
+      locking: override.locking,
+      readOnly: depth !== writableBacking,
+      image: depth === writableBacking ? image : undefined,
+      references,
+      backing: references.backingOf(path),
     });
   }
 

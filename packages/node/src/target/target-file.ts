@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { isQcow2Error, Qcow2Error } from "@qcow2/core";
+import type { CacheMode } from "../file/cache-mode.ts";
 import { FileStorage } from "../file/file-storage.ts";
 import { errnoOf, hostError, ioError } from "../file/host-error.ts";
 import { followLinks } from "./target-path.ts";
@@ -30,6 +31,7 @@ export class TargetFile implements AsyncDisposable {
   readonly #temporaryPath: string | undefined;
   /** The regular file to be replaced, held open for its locks. */
   readonly #replaced: FileStorage | undefined;
+  readonly #cache: CacheMode | undefined;
   #state: "open" | "committed" | "aborted" = "open";
 
   private constructor(parts: {
@@ -38,22 +40,28 @@ export class TargetFile implements AsyncDisposable {
     readonly finalPath: string;
     readonly temporaryPath: string | undefined;
     readonly replaced: FileStorage | undefined;
+    readonly cache: CacheMode | undefined;
   }) {
     this.path = parts.path;
     this.storage = parts.storage;
     this.#finalPath = parts.finalPath;
     this.#temporaryPath = parts.temporaryPath;
     this.#replaced = parts.replaced;
+    this.#cache = parts.cache;
   }
 
   /**
-   * Prepares `target`; nothing under that name changes.
+   * Prepares `target`; nothing under that name changes. With the cache mode "unsafe", neither the content nor the name
+   * is made durable.
    * @throws Qcow2Error "io" (EISDIR for a directory, EACCES for a file that may not be written, ...), "locked",
    *   "unsupported" for what is neither a regular file nor a block device
    */
-  static async create(target: string): Promise<TargetFile> {
+  static async create(
+    target: string,
+    { cache }: { readonly cache?: CacheMode | undefined } = {},
+  ): Promise<TargetFile> {
     const finalPath = await followLinks(target);
-    const replaced = await openExisting(finalPath, target);
+    const replaced = await openExisting(finalPath, { name: target, cache });
     if (replaced?.kind === "block-device") {
       return new TargetFile({
         path: target,
@@ -61,6 +69,7 @@ export class TargetFile implements AsyncDisposable {
         finalPath,
         temporaryPath: undefined,
         replaced: undefined,
+        cache,
       });
     }
     // Hidden, short enough beside any name, and told apart from others by chance alone.
@@ -72,10 +81,11 @@ export class TargetFile implements AsyncDisposable {
         create: true,
         exclusive: true,
         name: target,
+        cache,
         ...mode,
       });
       rememberUnfinished(temporaryPath);
-      return new TargetFile({ path: target, storage, finalPath, temporaryPath, replaced });
+      return new TargetFile({ path: target, storage, finalPath, temporaryPath, replaced, cache });
     } catch (error) {
       await replaced?.close();
       throw error;
@@ -103,7 +113,9 @@ export class TargetFile implements AsyncDisposable {
     }
     this.#state = "committed";
     await this.#replaced?.close();
-    if (!this.inPlace) await flushDirectory(path.dirname(this.#finalPath), this.path);
+    if (!this.inPlace && this.#cache !== "unsafe") {
+      await flushDirectory(path.dirname(this.#finalPath), this.path);
+    }
   }
 
   /** Removes what was written. Does nothing after a commit, and may be called twice. */
@@ -128,7 +140,10 @@ export class TargetFile implements AsyncDisposable {
     }
     const isClosed = this.storage.closed;
     const storage = isClosed
-      ? await FileStorage.open(this.#temporaryPath ?? this.#finalPath, { name: this.path })
+      ? await FileStorage.open(this.#temporaryPath ?? this.#finalPath, {
+          name: this.path,
+          cache: this.#cache,
+        })
       : this.storage;
     try {
       await storage.flushAttributes();
@@ -157,13 +172,16 @@ export class TargetFile implements AsyncDisposable {
 }
 
 /** What is at `finalPath` already, opened for writing as QEMU would to overwrite it; undefined if nothing is. */
-async function openExisting(finalPath: string, name: string): Promise<FileStorage | undefined> {
+async function openExisting(
+  finalPath: string,
+  { name, cache }: { readonly name: string; readonly cache: CacheMode | undefined },
+): Promise<FileStorage | undefined> {
   // "name/" can only be a directory, and must not create "name".
   if (finalPath.endsWith("/") || finalPath.endsWith(path.sep)) {
     throw ioError("EISDIR", { operation: "create", name });
   }
   try {
-    return await FileStorage.open(finalPath, { name });
+    return await FileStorage.open(finalPath, { name, cache });
   } catch (error) {
     if (isQcow2Error(error, "io") && error.data.errno === "ENOENT") return undefined;
     throw error;

@@ -2,7 +2,8 @@
 
 import { parseSwitch } from "../../options/enumerations.ts";
 import type { OptionSpec } from "../../options/getopt.ts";
-import { isOptionWithoutEffect, parseImageName, parseNodeName } from "../../options/image-name.ts";
+import { parseImageName, parseNodeName } from "../../options/image-name.ts";
+import { isOptionWithoutEffect } from "../../options/node-options.ts";
 import { joinOptionLists, parseOptionList } from "../../options/option-list.ts";
 import type { IoImplementation, IoOutcome } from "../io-command.ts";
 import { OPEN_OPTIONS, openFlags, parseCacheMode } from "../open-flags.ts";
