@@ -31,7 +31,7 @@ const VOCABULARY: Readonly<Record<string, ValueWords>> = {
   DEF: FREE,
   FILE: FILES,
   FMT: words(Object.keys(CREATION_OPTIONS)),
-  MODE: words(CACHE_MODES),
+  MODE: words(Object.keys(CACHE_MODES)),
   N: FREE,
   NAME: FREE,
   NEW: FILES,

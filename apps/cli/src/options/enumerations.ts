@@ -11,7 +11,8 @@ export function parseOutputFormat(value: string | undefined): OutputFormat {
   throw new UsageError(`--output expects 'human' or 'json', not '${value}'`);
 }
 
-const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
+/** The names of the cache modes, and the modes. */
+export const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
   none: "none",
   off: "none",
   directsync: "directsync",
