@@ -37,12 +37,15 @@ it("none: what the overlay does not define reads as zeroes, and nothing is opene
   expect(image.info().backingFile).toBe("base");
 });
 
-it.each([true, false])("another disk shows through, whether the image names one (%s) or not", async (named) => {
-  const other = await rawDisk(5);
-  await using image = await Qcow2Image.open({ storage: await overlay(named), backing: async () => other });
-  expect(await bytesOf(image)).toEqual([9, named ? 1 : 0, 5]);
-  expect(image.backing).toBe(other);
-});
+it.each([true, false])(
+  "another disk shows through, whether the image names one (%s) or not",
+  async (named) => {
+    const other = await rawDisk(5);
+    await using image = await Qcow2Image.open({ storage: await overlay(named), backing: async () => other });
+    expect(await bytesOf(image)).toEqual([9, named ? 1 : 0, 5]);
+    expect(image.backing).toBe(other);
+  },
+);
 
 it("is not asked for when only metadata is wanted", async () => {
   const backing = (): Promise<Disk> => expect.fail("it was opened");
