@@ -30,8 +30,11 @@ export class IoSession {
     this.#image = image;
   }
 
+  /** A person sees each result as soon as there is one, also of what runs beside the commands. */
   async print(text: string): Promise<void> {
-    await this.context.out.print(text);
+    const { out } = this.context;
+    await out.print(text);
+    if (process.stdout.isTTY) await out.flush();
   }
 
   /** Says why something failed, where qemu-io does. */
