@@ -85,6 +85,11 @@ export const LEDGER: readonly LedgerEntry[] = [
     title: "snapshot --create, --apply and --delete take a name",
     normalise: () => ({ exitCode: 0, stdout: "", stderr: "" }),
   },
+  {
+    number: 15,
+    title: "amend and snapshot -d say what they destroy",
+    normalise: (answer) => answer,
+  },
 ];
 
 export function ledgerEntry(number: number): LedgerEntry {

@@ -50,6 +50,7 @@ export async function run(argv: readonly string[], streams: Streams = process): 
       return 1;
     }
     stderr.write(`${program}: ${message}\n`);
+    if (error instanceof CommandError && error.warning !== undefined) warn(`warning: ${error.warning}`);
     if (error instanceof UsageError) stderr.write(`Try '${invocation} --help' for more information.\n`);
     return error instanceof CommandError ? error.exitCode : 1;
   } finally {

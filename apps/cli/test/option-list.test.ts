@@ -65,7 +65,6 @@ describe("creation options", () => {
     ["qcow2", "refcount_bits=x", "Parameter 'refcount_bits' expects a number"],
     ["qcow2", "encrypt.format=luks", "Encryption is not supported yet"],
     ["qcow2", "encryption=on", "Encryption is not supported yet"],
-    ["qcow2", "nocow=on", "Setting nocow is not supported"],
     ["raw", "cluster_size=64k", "Invalid parameter 'cluster_size'"],
     ["vmdk", undefined, "Writing the format 'vmdk' is not supported (use qcow2 or raw)"],
     ["bogus", undefined, "Unknown file format 'bogus'"],

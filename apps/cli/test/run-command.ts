@@ -76,7 +76,7 @@ export async function runOnTerminal(
   { command = COMMAND, env = {} }: { readonly command?: string; readonly env?: NodeJS.ProcessEnv } = {},
 ): Promise<Outcome> {
   const words = [process.execPath, command, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
-  const { NO_COLOR: _, FORCE_COLOR: __, ...others } = process.env;
+  const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...others } = process.env;
   const result = await execa("script", ["-qec", words.join(" "), "/dev/null"], {
     cwd,
     env: { ...others, TERM: "xterm-256color", ...env },

@@ -9,9 +9,11 @@ import { COMPARE_CASES } from "./cases/compare.ts";
 import { CONVERT_CASES } from "./cases/convert.ts";
 import { CREATE_CASES } from "./cases/create.ts";
 import { DD_CASES } from "./cases/dd.ts";
+import { IMAGE_OPTIONS_CASES } from "./cases/image-options.ts";
 import { INFO_CASES } from "./cases/info.ts";
 import { MAP_CASES } from "./cases/map.ts";
 import { MEASURE_CASES } from "./cases/measure.ts";
+import { OBJECT_CASES } from "./cases/objects.ts";
 import { REBASE_CASES } from "./cases/rebase.ts";
 import { RESIZE_CASES } from "./cases/resize.ts";
 import { SNAPSHOT_CASES } from "./cases/snapshot.ts";
@@ -35,8 +37,12 @@ const DECLARED: Readonly<Record<string, readonly DeclaredCase[]>> = {
   snapshot: SNAPSHOT_CASES,
 };
 
+/** Cases of many commands, by what they are about. */
+const SHARED: readonly CommandCase[] = [...OBJECT_CASES, ...IMAGE_OPTIONS_CASES].map(commandCase);
+
 /** The cases of a command, those that ask for its help included. */
 export function casesOf(command: string): CommandCase[] {
   const help = ["-h", "--help"].map((option) => ({ words: [command, option], ledger: [13] }));
-  return [...(DECLARED[command] ?? []).map(commandCase), ...help];
+  const shared = SHARED.filter(({ words }) => words[0] === command);
+  return [...(DECLARED[command] ?? []).map(commandCase), ...shared, ...help];
 }

@@ -1,5 +1,15 @@
 /** Runs a case on both sides and holds the answers, and the files left behind, against each other. */
-import { closeSync, copyFileSync, mkdirSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { tryOursInProcess } from "../ours-in-process.ts";
@@ -22,7 +32,7 @@ export async function runCase(
   }
   using bench = new Workbench("option");
   const twins = { ours: bench.path("ours"), theirs: bench.path("theirs") };
-  for (const folder of [twins.ours, twins.theirs]) copyFolder(images, folder);
+  for (const folder of [twins.ours, twins.theirs]) prepareFolder(images, folder, drawn.words);
   await expectBothAnswers(drawn, { qemu, ...twins });
   if (drawn.except !== "everything") await expectSameLeft(qemu, twins, drawn.except);
 }
@@ -48,10 +58,21 @@ function withoutTime(answer: ToolResult): ToolResult {
   return { ...answer, stdout: answer.stdout.replace(/completed in \d+\.\d{3} seconds/, "completed") };
 }
 
-function copyFolder(from: string, to: string): void {
+/**
+ * A folder for one side: what the words name, and what belongs to it, are copies; everything else is linked, and is not to
+ * be changed.
+ */
+function prepareFolder(from: string, to: string, words: readonly string[]): void {
   mkdirSync(to);
-  for (const name of readdirSync(from)) copyFileSync(join(from, name), join(to, name));
+  for (const name of readdirSync(from)) {
+    const isNamed = words.some((word) => word.includes(name)) || BELONGS_TO_OTHERS.has(name);
+    if (isNamed) copyFileSync(join(from, name), join(to, name));
+    else linkSync(join(from, name), join(to, name));
+  }
 }
+
+/** Backing files and data files, which are changed under the name of another image. */
+const BELONGS_TO_OTHERS: ReadonlySet<string> = new Set(["base", "overlay", "data"]);
 
 /** The same files, with the same content; images may be laid out differently. */
 async function expectSameLeft(
@@ -63,7 +84,7 @@ async function expectSameLeft(
   expect(ours).toEqual(theirs);
   for (const name of ours ?? []) {
     const pair = [join(twins.ours, name), join(twins.theirs, name)] as const;
-    if (readFileSync(pair[0]).equals(readFileSync(pair[1]))) continue;
+    if (areEqual(...pair)) continue;
     if (!isQcow2(pair[1])) {
       expectSameFiles(...pair);
       continue;
@@ -87,6 +108,13 @@ async function describe(cwd: string, name: string, except: Uncompared | undefine
   const info = comparableInfo(await ask("info"), { withLength: false });
   if (except === "maps" || except === "content") return { name, info };
   return { name, info, map: comparableMap(await ask("map"), { sameZeroes: except !== "zeroes" }) };
+}
+
+function areEqual(first: string, second: string): boolean {
+  const [one, other] = [statSync(first), statSync(second)];
+  return (
+    one.ino === other.ino || (one.size === other.size && readFileSync(first).equals(readFileSync(second)))
+  );
 }
 
 function isQcow2(file: string): boolean {

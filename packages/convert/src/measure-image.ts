@@ -1,4 +1,5 @@
 import { type BitmapInfo, type Disk, type ImageOptions, Qcow2Error, Qcow2Image } from "@qcow2/core";
+import { type LuksCipher, luksHeaderBytes } from "./luks-header.ts";
 
 const DEFAULT_CLUSTER_SIZE = 65536;
 const MIN_CLUSTER_SIZE = 512;
@@ -23,6 +24,8 @@ export interface MeasureOptions {
   readonly options?: ImageOptions | undefined;
   /** The new image is to have a backing file. How much of the source that holds is not known, so all is counted. */
   readonly hasBackingFile?: boolean | undefined;
+  /** The new image is to be encrypted with LUKS, whose header is in the image, too. QEMU's older AES takes no space. */
+  readonly luks?: LuksCipher | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -64,7 +67,8 @@ async function measureQcow2(options: MeasureOptions): Promise<Measurement> {
   const layout = layoutOf(options.options ?? {});
   if (source === undefined) requireL1Fits(options.size ?? 0, layout);
   const virtualSize = roundUp(source?.size ?? options.size ?? 0, layout.clusterSize);
-  const fullyAllocated = fullyAllocatedSize(virtualSize, layout);
+  const luksBytes = options.luks === undefined ? 0 : luksHeaderBytes(options.luks);
+  const fullyAllocated = fullyAllocatedSize(virtualSize, layout) + roundUp(luksBytes, layout.clusterSize);
   const required = fullyAllocated - virtualSize + (await dataSize(options, virtualSize, layout));
   const bitmaps = source === undefined || layout.version < 3 ? undefined : bitmapsOf(source);
   if (bitmaps === undefined) return { required, fullyAllocated };

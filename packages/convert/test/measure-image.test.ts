@@ -1,7 +1,7 @@
 import type { ImageOptions } from "@qcow2/core";
 import { ALLOCATED, MemoryDisk, UNALLOCATED } from "@qcow2/testing";
 import { describe, expect, it } from "vitest";
-import { measureImage } from "../src/index.ts";
+import { type LuksCipher, measureImage } from "../src/index.ts";
 
 const K = 1024;
 const G = 2 ** 30;
@@ -22,6 +22,30 @@ describe("measureImage", () => {
       fullyAllocated,
     });
   });
+
+  // Again as QEMU says.
+  it.each<[LuksCipher, number]>([
+    [{}, 2490368],
+    [{ algorithm: "aes-128" }, 1507328],
+    [{ algorithm: "aes-128", mode: "cbc" }, 983040],
+    [{ algorithm: "twofish-192" }, 1966080],
+    [{ mode: "ctr" }, 1507328],
+    [{ algorithm: "cast5-128", mode: "ecb" }, 983040],
+  ])("counts the header of a LUKS volume with %o", async (luks, required) => {
+    const empty = await measureImage({ size: G, targetFormat: "qcow2" });
+    expect(await measureImage({ size: G, targetFormat: "qcow2", luks })).toEqual({
+      required,
+      fullyAllocated: empty.fullyAllocated + required - empty.required,
+    });
+  });
+
+  it.each<LuksCipher>([{ algorithm: "rot13" }, { mode: "none" }, { algorithm: "cast5-128" }])(
+    "refuses %o",
+    async (luks) => {
+      const measuring = measureImage({ size: G, targetFormat: "qcow2", luks });
+      await expect(measuring).rejects.toMatchObject({ code: "invalid-option" });
+    },
+  );
 
   it("counts every cluster of the target that holds any data of the source, once", async () => {
     const source = new MemoryDisk({ size: 1024 * K });

@@ -359,8 +359,8 @@ export class Qcow2Image implements WritableDisk {
 
   /**
    * Changes options that the image was created with. All are looked at before anything is changed; a power cut leaves
-   * the image as it was, as it has to be, or between two of three steps, each of which is one change of the whole: the
-   * options, the size, and the step down to version 2.
+   * the image as it was, as it has to be, or between two of four steps, each of which is one change of the whole: the
+   * options, the size, giving up the bitmaps, and the step down to version 2.
    * @throws Qcow2Error "invalid-option" for what the image cannot become, "limit-exceeded" if a cluster has more users
    *   than narrower refcounts can count, and as {@link createSnapshot}
    */
@@ -371,6 +371,8 @@ export class Qcow2Image implements WritableDisk {
     const { size } = options;
     if (size !== undefined && size !== this.size) await this.resize({ ...options, size });
     if (options.version === 2 && this.#image.layout.header.version === 3) {
+      const bitmaps = this.info().bitmaps.map(({ name }) => ({ kind: "remove" as const, name }));
+      if (bitmaps.length > 0) await this.changeBitmaps(bitmaps, options);
       await this.#transform((writer) => downgradeImage(writer, options));
     }
   }

@@ -1,6 +1,7 @@
 import { type AmendOptions, Qcow2Image } from "@qcow2/core";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
+import { describeDataBehind } from "../disks/data-behind.ts";
 import { openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
@@ -42,7 +43,7 @@ const OPTIONS: Readonly<
     value: "MODE",
     help: CACHE_HELP,
   },
-  force: { long: "force", help: "allow what loses data: a smaller size" },
+  force: { long: "force", help: "allow what loses data: a smaller size, or a version without bitmaps" },
   object: OBJECT,
 };
 
@@ -100,7 +101,8 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
           throw new CommandError(`Format driver '${disk.format}' does not support option amendment`);
         }
         if (asksForHelp(list)) await context.out.print(amendmentHelp(disk.format));
-        else await amend(disk, parseAmendment(list, disk.info()), { force: args.has("force"), signal });
+        else
+          await amend(disk, parseAmendment(list, disk.info()), { context, force: args.has("force"), signal });
       } finally {
         await disk.close();
       }
@@ -115,14 +117,33 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
 async function amend(
   disk: Qcow2Image,
   amendment: AmendOptions,
-  { force, signal }: { readonly force: boolean; readonly signal: AbortSignal },
+  {
+    context,
+    force,
+    signal,
+  }: { readonly context: CommandContext; readonly force: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { size } = amendment;
-  if (size !== undefined && size < disk.size && size % SECTOR_BYTES === 0 && !force) {
-    throw new CommandError(
-      `The size ${size} is smaller than the image's ${disk.size}, and everything behind it would be lost; ` +
-        "--force allows it, as 'resize --shrink' does",
+  const losses = force ? [] : await lossesOf(disk, amendment);
+  if (losses.length > 0 && context.program === "qcow2") {
+    throw new CommandError(`${losses.join("; ")}; nothing was done (--force does it all the same)`);
+  }
+  for (const loss of losses) context.warn(`warning: ${loss}`);
+  await disk.amend({ ...amendment, shrink: true, dropBitmaps: true, signal });
+}
+
+/** What would be gone afterwards; qemu-img says nothing of it, and scripts that call it get a warning. */
+async function lossesOf(disk: Qcow2Image, { size, version }: AmendOptions): Promise<string[]> {
+  const losses: string[] = [];
+  if (size !== undefined && size < disk.size && size % SECTOR_BYTES === 0) {
+    const stored = await describeDataBehind(disk, size);
+    losses.push(
+      `The size ${size} is smaller than the image's ${disk.size}: what lies behind it is lost, where ${stored}`,
     );
   }
-  await disk.amend({ ...amendment, shrink: force, signal });
+  const { bitmaps } = disk.info();
+  if (version === 2 && bitmaps.length > 0) {
+    const names = bitmaps.map(({ name }) => `'${name}'`).join(", ");
+    losses.push(`Version 2 of the format has no persistent bitmaps: ${names} would be lost`);
+  }
+  return losses;
 }

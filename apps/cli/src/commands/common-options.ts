@@ -33,8 +33,9 @@ export const OBJECT: OptionSpec = {
 export const CACHE_HELP = "writeback (default), writethrough, none, directsync or unsafe; see below";
 
 /** What cache modes mean, below the options of a command that has them. */
-export const NOTES_ON_CACHE = `Cache modes: writeback flushes where it counts; writethrough makes every write durable at once; none leaves
-nothing in the host's cache (on Linux, with koffi); directsync is both; unsafe never flushes: faster, and gone if the power goes.`;
+export const NOTES_ON_CACHE = `Cache modes: writeback flushes where it counts; writethrough makes every write durable at once; none
+leaves nothing in the host's cache (on Linux, with koffi); directsync is both; unsafe never flushes, so that
+what was written may be gone if the power goes.`;
 
 export const NOTES_ON_NAMES = `FILE is a path, file:PATH, or json:{"driver":"qcow2","file":{"driver":"file","filename":"PATH"}}.
 A path with a colon before the first slash is written ./NAME.`;

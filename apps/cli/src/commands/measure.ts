@@ -7,6 +7,7 @@ import { CreationOptions } from "../options/creation-options.ts";
 import { parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
+import { measuredLuks } from "../options/measured-encryption.ts";
 import { joinOptionLists } from "../options/option-list.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
 import { requireSize } from "../options/size.ts";
@@ -61,6 +62,8 @@ export const measureCommand: Command<typeof OPTIONS> = {
     usage: ["[OPTIONS] FILE", "[OPTIONS] --size SIZE"],
     description: `Tells how large a new image would be: for the content of FILE, or for an empty disk of SIZE. "required" is
 what it needs now, "fully allocated" what it can grow to when the guest writes everywhere.`,
+    notes: `With -o encrypt.format=luks, what is measured has the header of the encryption, too, though images that are encrypted
+cannot be made here yet.`,
     examples: ["-O qcow2 disk.img", "-O qcow2 -o cluster_size=2M --size 1T --output=json"],
     exitCodes: [
       [0, "the size was measured"],
@@ -70,19 +73,25 @@ what it needs now, "fully allocated" what it can grow to when the guest writes e
   run: runMeasure,
 };
 
-async function runMeasure(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
+async function runMeasure(
+  args: ParsedArguments<typeof OPTIONS>,
+  { out, secrets }: CommandContext,
+): Promise<number> {
   const output = parseOutputFormat(args.value("output"));
   const sizeText = args.value("size");
   const size = sizeText === undefined ? undefined : requireSize("image size", sizeText);
   const list = args.has("options") ? joinOptionLists(args.values("options")) : undefined;
   const snapshot = args.value("snapshot");
   const given = soleOperand(args, size);
-  const target = CreationOptions.parse(args.value("targetFormat") ?? "raw", list);
+  const target = CreationOptions.parse(args.value("targetFormat") ?? "raw", list, {
+    isMeasured: true,
+  });
   const options = imageOptionsOf(target);
   const measure = {
     targetFormat: target.format,
     options,
     hasBackingFile: target.has("backing_file"),
+    luks: measuredLuks(target, secrets),
   } as const;
   let measurement: Measurement;
   if (given === undefined) {

@@ -1,6 +1,7 @@
 import { isQcow2Error, type Preallocation, type Qcow2Error, type WritableDisk } from "@qcow2/core";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
+import { describeDataBehind } from "../disks/data-behind.ts";
 import { openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
@@ -8,7 +9,6 @@ import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { PREALLOCATIONS } from "../options/qcow2-options.ts";
 import { exactNumber, parseSize } from "../options/size.ts";
-import { humanSize } from "../output/human-size.ts";
 import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, nameOptions, OBJECT, QUIET } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -61,7 +61,7 @@ async function runResize(args: ParsedArguments<typeof OPTIONS>, context: Command
   await interruptible(async (signal) => {
     const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
     try {
-      await resize(disk, sizeAfter(disk.size, change), {
+      await resize(disk, sizeAfter(disk.size, change), context, {
         shrink: args.has("shrink"),
         preallocation,
         signal,
@@ -77,13 +77,14 @@ async function runResize(args: ParsedArguments<typeof OPTIONS>, context: Command
 async function resize(
   disk: WritableDisk,
   size: number,
+  context: CommandContext,
   options: { readonly shrink: boolean; readonly preallocation: Preallocation; readonly signal: AbortSignal },
 ): Promise<void> {
   if (size <= 0) throw new CommandError("New image size must be positive");
   if (size < disk.size && options.preallocation !== "off") {
     throw new CommandError("Preallocation can only be used for growing images");
   }
-  if (size < disk.size && !options.shrink) throw await refusedShrink(disk, size);
+  if (size < disk.size && !options.shrink) throw await refusedShrink(disk, size, context);
   if (disk.resize === undefined) {
     throw new CommandError(`The format '${disk.format}' does not support resizing`);
   }
@@ -100,16 +101,22 @@ function isTooLarge(error: unknown): error is Qcow2Error {
   return isQcow2Error(error, "invalid-option") && error.message.startsWith("The image size is too large");
 }
 
-/** Says what would be lost. */
-async function refusedShrink(disk: WritableDisk, size: number): Promise<CommandError> {
-  let stored = 0;
-  for await (const { kind, depth, length } of disk.map({ offset: size, length: disk.size - size })) {
-    if (kind === "data" && depth === 0) stored += length;
+/** Says what would be lost; to scripts that call qemu-img, what that says. */
+async function refusedShrink(
+  disk: WritableDisk,
+  size: number,
+  { program }: CommandContext,
+): Promise<CommandError> {
+  const message = "Use the --shrink option to perform a shrink operation";
+  if (program === "qemu-img") {
+    return new CommandError(`${message}.`, {
+      warning:
+        "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an " +
+        "operation, make sure there is no important data there.",
+    });
   }
-  const lost = stored === 0 ? "nothing is stored" : `${humanSize(stored)} are stored`;
-  return new CommandError(
-    `Use the --shrink option to perform a shrink operation: it deletes all data behind the new end, where ${lost}`,
-  );
+  const stored = await describeDataBehind(disk, size);
+  return new CommandError(`${message}: it deletes all data behind the new end, where ${stored}`);
 }
 
 interface SizeChange {

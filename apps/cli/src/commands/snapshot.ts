@@ -69,7 +69,7 @@ async function runSnapshot(args: ParsedArguments<typeof OPTIONS>, context: Comma
   const name = parseImageName(onlyImage(args), nameOptions(args));
   const { action = "list", value = "" } = given[0] ?? {};
   if (action === "list") await list(name, context);
-  else await interruptible((signal) => change(name, action, value, signal));
+  else await interruptible((signal) => change(name, { action, value, context, signal }));
   return 0;
 }
 
@@ -80,16 +80,19 @@ async function list(name: ImageName, context: CommandContext): Promise<void> {
   await context.out.print(["Snapshot list:", ...snapshotTable(snapshots), ""].join("\n"));
 }
 
-async function change(
-  name: ImageName,
-  action: "apply" | "create" | "delete",
-  value: string,
-  signal: AbortSignal,
-): Promise<void> {
+interface Change {
+  readonly action: "apply" | "create" | "delete";
+  readonly value: string;
+  readonly context: CommandContext;
+  readonly signal: AbortSignal;
+}
+
+async function change(name: ImageName, wanted: Change): Promise<void> {
+  const { action, value, signal } = wanted;
   assertNotShared(name);
   const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
   try {
-    await changeDisk(disk, action, value, signal);
+    await changeDisk(disk, wanted);
   } catch (error) {
     if (error === signal.reason) throw error;
     throw withPrefix(`Could not ${action} snapshot '${value}': `, error);
@@ -98,12 +101,7 @@ async function change(
   }
 }
 
-async function changeDisk(
-  disk: WritableDisk,
-  action: "apply" | "create" | "delete",
-  value: string,
-  signal: AbortSignal,
-): Promise<void> {
+async function changeDisk(disk: WritableDisk, { action, value, context, signal }: Change): Promise<void> {
   if (!(disk instanceof Qcow2Image)) {
     throw new CommandError(`The format '${disk.format}' does not have snapshots`);
   }
@@ -111,9 +109,25 @@ async function changeDisk(
     await disk.createSnapshot({ name: value, signal });
     return;
   }
-  const wanted = referenceOf(value);
-  if (action === "apply") await disk.applySnapshot(wanted, { signal });
-  else await disk.deleteSnapshot(wanted, { signal });
+  if (action === "apply") await disk.applySnapshot(referenceOf(value), { signal });
+  else await disk.deleteSnapshot(toDelete(disk, value, context), { signal });
+}
+
+/**
+ * What is ambiguous is refused when it comes to deleting it. qemu-img takes the first snapshot of that name, and never
+ * looks at ids; scripts that call it get that, and a warning.
+ */
+function toDelete(disk: Qcow2Image, value: string, context: CommandContext): SnapshotReference {
+  if (context.program !== "qemu-img") return referenceOf(value);
+  const named = disk.info().snapshots.filter(({ name }) => name === value);
+  const [first, ...others] = named;
+  if (first === undefined && !value.startsWith("snapshot.")) throw new CommandError("snapshot not found");
+  if (first === undefined) return referenceOf(value);
+  if (others.length > 0) {
+    const ids = named.map(({ id }) => id).join(", ");
+    context.warn(`warning: ${named.length} snapshots are called '${value}' (${ids}); ${first.id} is deleted`);
+  }
+  return { id: first.id, name: first.name };
 }
 
 function referenceOf(text: string): SnapshotReference {

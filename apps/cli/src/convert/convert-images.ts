@@ -11,7 +11,7 @@ import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
 import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
-import { type BitmapsToCopy, bitmapsToCopy, copyBitmaps } from "./copy-bitmaps.ts";
+import { assertTakesBitmaps, type BitmapsToCopy, bitmapsToCopy, copyBitmaps } from "./copy-bitmaps.ts";
 
 export interface ConvertEvents {
   readonly signal: AbortSignal;
@@ -96,6 +96,7 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
     await backing?.close();
   }
   try {
+    if (job.bitmaps !== undefined) assertTakesBitmaps(job.bitmaps, image.disk);
     await copy(job, {
       target: image.disk,
       targetIsZero: backing === undefined && image.isZero,
@@ -133,6 +134,7 @@ async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
   if (job.request.compress && disk instanceof Qcow2Image) {
     requireCompressor(job.codecs, disk.info().compressionType);
   }
+  if (job.bitmaps !== undefined) assertTakesBitmaps(job.bitmaps, disk);
   if (disk.size < job.source.size) throw new CommandError("output file is smaller than input file");
   await copy(job, {
     target: disk,

@@ -20,7 +20,11 @@ export function bitmapsToCopy(disk: Disk, { skipBroken }: { readonly skipBroken:
     throw new CommandError("Source lacks bitmap support");
   }
   const { bitmaps } = source.info();
-  const broken = bitmaps.filter(({ inUse }) => inUse).map(({ name }) => name);
+  // In the order in which QEMU looks at them.
+  const broken = bitmaps
+    .filter(({ inUse }) => inUse)
+    .map(({ name }) => name)
+    .reverse();
   if (broken[0] !== undefined && !skipBroken) {
     throw new CommandError(
       `Cannot copy inconsistent bitmap '${broken[0]}': --skip-broken-bitmaps leaves it out, 'bitmap --remove' deletes it`,
@@ -30,18 +34,34 @@ export function bitmapsToCopy(disk: Disk, { skipBroken }: { readonly skipBroken:
   return { source, names, skipped: broken };
 }
 
+/**
+ * The target, if it can have the bitmaps: judged before anything is written to it.
+ * @throws CommandError
+ */
+function requireBitmapSupport(target: WritableDisk): Qcow2Image {
+  if (target instanceof Qcow2Image && target.info().version >= 3) return target;
+  throw new CommandError(`Format driver '${target.format}' does not support bitmaps`);
+}
+
+/** @throws CommandError if the target cannot have the bitmaps */
+export function assertTakesBitmaps({ source, names }: BitmapsToCopy, target: WritableDisk): void {
+  requireBitmapSupport(target);
+  const last = names.at(-1);
+  if (last === undefined || target.size === source.size) return;
+  throw new CommandError(
+    `Failed to populate bitmap ${last}: Bitmaps are of different sizes (destination size is ${target.size}, ` +
+      `source size is ${source.size}) and can't be merged`,
+  );
+}
+
 /** Adds the bitmaps to the target when all data is there, so that they do not tell of the copy itself. */
 export async function copyBitmaps(
   { source, names }: BitmapsToCopy,
-  target: WritableDisk,
+  disk: WritableDisk,
   signal: AbortSignal,
 ): Promise<void> {
   if (names.length === 0) return;
-  if (!(target instanceof Qcow2Image)) {
-    throw new CommandError(
-      `Failed to create bitmap ${names[0]}: the format '${target.format}' does not store bitmaps`,
-    );
-  }
+  const target = requireBitmapSupport(disk);
   const all = source.info().bitmaps;
   let current = names[0] as string;
   try {
@@ -50,7 +70,7 @@ export async function copyBitmaps(
       current = name;
       const from = await source.dirtyRanges(name);
       actions.push({ kind: "add", name, granularity, enabled: auto });
-      actions.push({ kind: "merge", name, source: name, from: { ...from, size: target.size } });
+      actions.push({ kind: "merge", name, source: name, from });
     }
     await target.changeBitmaps(actions, {
       signal,

@@ -4,10 +4,16 @@
 export class CommandError extends Error {
   override readonly name: string = "CommandError";
   readonly exitCode: number;
+  /** A second line, which says what the refusal spares. */
+  readonly warning: string | undefined;
 
-  constructor(message: string, options: { readonly exitCode?: number; readonly cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    options: { readonly exitCode?: number; readonly cause?: unknown; readonly warning?: string } = {},
+  ) {
     super(message, { cause: options.cause });
     this.exitCode = options.exitCode ?? 1;
+    this.warning = options.warning;
   }
 }
 

@@ -47,8 +47,7 @@ export async function defineObjects(definitions: readonly string[]): Promise<Def
     const secret = await readSecret(values, secrets);
     if (!/^[A-Za-z][A-Za-z0-9_.-]*$/.test(id)) {
       throw new CommandError(
-        "Parameter 'id' expects an identifier\n" +
-          "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+        "Parameter 'id' expects an identifier (letters, digits, '-', '.', '_', starting with a letter)",
       );
     }
     if (secrets.has(id)) {

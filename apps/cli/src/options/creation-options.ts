@@ -12,21 +12,28 @@ import { parseSwitch } from "./enumerations.ts";
 import { escapeValue, parseOptionList } from "./option-list.ts";
 import { exactNumber, requireParameterSize } from "./size.ts";
 
+interface ParseOptions {
+  /** The image is not made, so that nothing needs to be supported. Default false. */
+  readonly isMeasured?: boolean;
+}
+
 export class CreationOptions {
   readonly format: CreatableFormat;
   readonly #given = new Map<string, string>();
+  readonly #isMeasured: boolean;
 
-  private constructor(format: CreatableFormat) {
+  private constructor(format: CreatableFormat, { isMeasured = false }: ParseOptions) {
     this.format = format;
+    this.#isMeasured = isMeasured;
   }
 
   /**
    * Reads a list as `-o` takes it; of repeated options the last counts.
    * @throws CommandError for an unknown format or option, a value of the wrong kind, and what is not supported.
    */
-  static parse(format: string, list: string | undefined): CreationOptions {
+  static parse(format: string, list: string | undefined, parseOptions: ParseOptions = {}): CreationOptions {
     if (!isCreatableFormat(format)) throw new CommandError(refusedFormat(format));
-    const options = new CreationOptions(format);
+    const options = new CreationOptions(format, parseOptions);
     for (const { name, value } of list === undefined ? [] : parseOptionList(list)) options.set(name, value);
     return options;
   }
@@ -36,7 +43,8 @@ export class CreationOptions {
     if (option === undefined) throw new CommandError(`Invalid parameter '${name}'`);
     const parsed = readValue(option, value);
     const asks = parsed !== false && parsed !== 0;
-    if (option.unsupported !== undefined && asks) throw new CommandError(option.unsupported);
+    if (option.unsupported !== undefined && asks && !this.#isMeasured)
+      throw new CommandError(option.unsupported);
     this.#given.set(name, value);
   }
 

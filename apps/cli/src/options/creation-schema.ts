@@ -31,14 +31,12 @@ const FILE_OPTIONS: readonly CreationOption[] = [
   {
     name: "nocow",
     kind: "switch",
-    help: "no copy-on-write in btrfs (not supported)",
-    unsupported: "Setting nocow is not supported",
+    help: "accepted for scripts: no copy-on-write in btrfs (not passed on)",
   },
   {
     name: "extent_size_hint",
     kind: "size",
-    help: "extent size hint for the file (not supported)",
-    unsupported: "Setting an extent size hint is not supported",
+    help: "accepted for scripts: a hint for the file system (not passed on)",
   },
 ];
 

@@ -111,9 +111,10 @@ export function parseNodeName({ given, values, path, format, forceShare }: NodeN
   if (path !== undefined && values.some(({ name }) => name === "file.filename")) {
     throw couldNotOpen(given, new CommandError("A file name and 'file.filename' cannot be given together"));
   }
-  const node = nodeTree(path === undefined ? values : [...values, { name: "file.filename", value: path }]);
+  let node: NodeTree;
   let image: NodeImage;
   try {
+    node = nodeTree(path === undefined ? values : [...values, { name: "file.filename", value: path }]);
     image = nodeImage(node, format);
   } catch (error) {
     throw couldNotOpen(given, error);

@@ -2,6 +2,7 @@
  * The options of QEMU's nodes as a tree: `file.`, `backing.` and `data-file.` lead to the nodes below. Values keep the
  * type that JSON gave them, because `info` prints them again.
  */
+import { CommandError } from "../errors/command-errors.ts";
 
 export type NodeScalar = string | number | boolean;
 
@@ -21,7 +22,7 @@ export interface NodeTree {
   readonly children: ReadonlyMap<ChildName, NodeTree | string | null>;
 }
 
-/** Of repeated options the last counts. */
+/** Of repeated options the last counts. @throws CommandError for null where there is no node to leave out */
 export function nodeTree(values: readonly NodeValue[]): NodeTree {
   const options = new Map<string, NodeScalar>();
   const children = new Map<ChildName, NodeTree | string | null>();
@@ -29,8 +30,8 @@ export function nodeTree(values: readonly NodeValue[]): NodeTree {
   for (const { name, value } of values) {
     const child = CHILD_NAMES.find((candidate) => name === candidate || name.startsWith(`${candidate}.`));
     if (child === undefined) {
-      // Only a child can be null; anything else that is, is told as the word.
-      options.set(name, value ?? "null");
+      if (value === null) throw new CommandError(`The value of '${name}' is not supported`);
+      options.set(name, value);
     } else if (name !== child) {
       below.set(child, [...(below.get(child) ?? []), { name: name.slice(child.length + 1), value }]);
     } else {

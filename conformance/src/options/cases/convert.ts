@@ -25,10 +25,10 @@ export const CONVERT_CASES: readonly DeclaredCase[] = [
   "convert --bitmaps -O qcow2 bitmaps out",
   "convert --bitmaps --skip-broken-bitmaps -O qcow2 broken out",
   "convert --object secret,id=s,data=x -O qcow2 raw out",
-  // Zeroes within data are not looked for, as they are not read there.
-  { line: "convert -C raw out", ledger: [] },
+  "convert -C raw out",
   "convert -C -O qcow2 base out",
-  "convert --copy-range-offloading -n -O qcow2 raw empty",
+  // What is copied by the host is not looked at for zeroes.
+  { line: "convert --copy-range-offloading -n -O qcow2 raw empty", except: "maps" },
   "convert -C -S 4k raw out",
   "convert -C -c -S 4k -O qcow2 raw out",
   "convert -C --salvage raw out",
@@ -38,6 +38,10 @@ export const CONVERT_CASES: readonly DeclaredCase[] = [
   "convert --skip-broken-bitmaps -O qcow2 broken out",
   { line: "convert --bitmaps -O qcow2 broken out", ledger: [1] },
   "convert --bitmaps -O qcow2 version2 out",
+  // QEMU has made the target, or copied into it, when it finds out.
+  { line: "convert --bitmaps bitmaps out", except: "everything" },
+  { line: "convert --bitmaps -o compat=0.10 -O qcow2 bitmaps out", except: "everything" },
+  { line: "convert --bitmaps -n -O qcow2 bitmaps empty", except: "everything" },
   "convert --bitmaps -O qcow2 bitmaps raw out",
   "convert -n -o cluster_size=4k -O qcow2 raw empty",
   "convert -n -O qcow2 empty base",
@@ -52,6 +56,7 @@ export const CONVERT_CASES: readonly DeclaredCase[] = [
   "convert -B base -F qcow2 -O qcow2 overlay raw out",
   "convert -F raw -O qcow2 raw out",
   "convert -T sometimes raw out",
+  { line: "convert -t sometimes raw out", except: "everything" },
   "convert -O sometimes raw out",
   { line: "convert -o help", ledger: [13] },
   { line: "convert -O qcow2 -o help", ledger: [13] },

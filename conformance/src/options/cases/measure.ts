@@ -19,6 +19,16 @@ export const MEASURE_CASES: readonly DeclaredCase[] = [
   "measure -O qcow2 -o preallocation=full --size 1G",
   "measure -O qcow2 -o data_file=x --size 1G",
   "measure -O qcow2 -o backing_file=base,backing_fmt=qcow2 overlay",
+  ...["", "cipher-alg=aes-128", "cipher-mode=cbc", "cipher-alg=serpent-192,encrypt.iter-time=10"].map(
+    (cipher) =>
+      `measure -O qcow2 --size 1G --object secret,id=s,file=secret -o encrypt.format=luks,encrypt.key-secret=s${cipher && `,encrypt.${cipher}`}`,
+  ),
+  "measure -O qcow2 --output=json --object secret,id=s,data=x -o encrypt.format=luks,encrypt.key-secret=s,cluster_size=512 base",
+  "measure -O qcow2 -o encrypt.format=aes --size 1G",
+  "measure -O qcow2 -o encryption=on --size 1G",
+  "measure -O qcow2 -o encrypt.format=luks --size 1G",
+  "measure -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s --size 1G",
+  "measure -O qcow2 --object secret,id=s,data=x -o encrypt.format=luks,encrypt.key-secret=s,encrypt.hash-alg=some --size 1G",
   "measure -O sometimes --size 1M",
   "measure --size 9E",
   "measure -O qcow2 --size 9E",

@@ -31,6 +31,8 @@ export interface AmendOptions extends Partial<DiskResizeOptions> {
   readonly dataFile?: string | undefined;
   /** False: the data file need not be readable as a raw image any more. */
   readonly dataFileRaw?: boolean | undefined;
+  /** Allow version 2, which has no persistent bitmaps, for an image with some: they are lost. Default false. */
+  readonly dropBitmaps?: boolean | undefined;
 }
 
 const BITS_OF_VERSION_2 = 16;
@@ -72,10 +74,19 @@ export function assertAmendment(image: OpenImage, options: AmendOptions): void {
       "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)",
     );
   }
-  if (layout.header.version === 3) assertDowngrade(image, { bits, size: options.size ?? layout.virtualSize });
+  if (layout.header.version === 3) {
+    const { size = layout.virtualSize, dropBitmaps = false } = options;
+    assertDowngrade(image, { bits, size, dropBitmaps });
+  }
 }
 
-function assertDowngrade(image: OpenImage, after: { readonly bits: number; readonly size: number }): void {
+interface Downgrade {
+  readonly bits: number;
+  readonly size: number;
+  readonly dropBitmaps: boolean;
+}
+
+function assertDowngrade(image: OpenImage, after: Downgrade): void {
   const { header } = image.layout;
   const option = "compat";
   if (after.bits !== BITS_OF_VERSION_2) refuse(option, "compat=0.10 requires refcount_bits=16");
@@ -94,7 +105,7 @@ function assertDowngrade(image: OpenImage, after: { readonly bits: number; reado
     if ((diskSize ?? current) === BigInt(after.size) && vmStateSize <= VM_STATE_BYTES_OF_VERSION_2) continue;
     refuse(option, "Internal snapshots prevent downgrade of image");
   }
-  if (image.bitmaps.length > 0) {
+  if (image.bitmaps.length > 0 && !after.dropBitmaps) {
     refuse(
       option,
       `Persistent bitmaps prevent downgrade of image: version 2 has none, and ${image.bitmaps.length} would be lost`,
