@@ -74,7 +74,9 @@ function commands(block: CodeBlock): string[][] {
     .map((line) => line.replace(/\s+#.*|^#.*/, "").trim())
     .filter((line) => line !== "" && !line.startsWith("npm "));
   return lines.map((line) => {
-    const words = line.replace(/^npx /, "").split(/\s+/);
+    // Words as a shell sees them, as far as the examples go: single quotes keep spaces.
+    const quoted = line.replace(/^npx /, "").match(/'[^']*'|[^\s']+/g) ?? [];
+    const words = quoted.map((word) => word.replace(/^'(.*)'$/, "$1"));
     if (words[0] !== "qcow2")
       throw new Error(`line ${block.line}: only qcow2 and npm are run in examples, not '${line}'`);
     return words;
