@@ -74,11 +74,6 @@ const CASES: readonly CreateCase[] = [
   { args: ["-o", "cluster_size=4k", "-o", "refcount_bits=8"], size: "10M" },
 ];
 
-/** The text differs ({@link LEDGER} 1). */
-const inOurWords = (drawn: CreateCase): CreateCase => ({ ...drawn, ledger: [1] });
-/** The options are refused before "Formatting ..." is printed (2). */
-const early = (options: string): CreateCase => ({ ...option(options), ledger: [2] });
-
 const REFUSED: readonly CreateCase[] = [
   { args: [] },
   option("cluster_size=1000"),
@@ -91,18 +86,18 @@ const REFUSED: readonly CreateCase[] = [
   option("compat=0.10,extended_l2=on"),
   option("compat=0.10,compression_type=zstd"),
   option("compat=0.10,data_file=data"),
-  early("compat=2.0"),
+  option("compat=2.0"),
   option("extended_l2=on,cluster_size=8k"),
-  early("compression_type=lzma"),
-  early("preallocation=some"),
-  early("data_file_raw=on"),
+  option("compression_type=lzma"),
+  option("preallocation=some"),
+  option("data_file_raw=on"),
   option("no_such_option=1"),
-  inOurWords({ args: ["-b", "base.raw", "-F", "raw", "-o", "preallocation=metadata"] }),
+  { args: ["-b", "base.raw", "-F", "raw", "-o", "preallocation=metadata"] },
   { args: ["-b", "base.raw", "-F", "raw", "-o", "data_file=data,data_file_raw=on"] },
-  inOurWords({ args: ["-b", "missing", "-F", "raw"], size: "1M" }),
-  inOurWords({ args: ["-b", "base.raw"] }),
-  inOurWords({ args: [], size: "-1" }),
-  inOurWords({ args: [], size: "many" }),
+  { args: ["-b", "missing", "-F", "raw"], size: "1M" },
+  { args: ["-b", "base.raw"] },
+  { args: [], size: "-1" },
+  { args: [], size: "many" },
   { args: [], size: "9E" },
 ];
 

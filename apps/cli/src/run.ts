@@ -1,8 +1,8 @@
 import type { Readable, Writable } from "node:stream";
 import type { Command, CommandContext } from "./command.ts";
 import { findCommand } from "./commands.ts";
-import { CommandError, UsageError } from "./errors/command-errors.ts";
-import { describeError, oneLine } from "./errors/describe-error.ts";
+import { CommandError, OptionError, UsageError } from "./errors/command-errors.ts";
+import { describeError, hintsOf, oneLine } from "./errors/describe-error.ts";
 import type { DefinedObjects } from "./objects/define-objects.ts";
 import { getopt } from "./options/getopt.ts";
 import { Printer } from "./output/printer.ts";
@@ -49,9 +49,10 @@ export async function run(argv: readonly string[], streams: Streams = process): 
       stderr.write(`${program}: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
       return 1;
     }
-    stderr.write(`${program}: ${message}\n`);
+    stderr.write(`${error instanceof OptionError ? invocation : program}: ${message}\n`);
     if (error instanceof CommandError && error.warning !== undefined) warn(`warning: ${error.warning}`);
-    if (error instanceof UsageError) stderr.write(`Try '${invocation} --help' for more information.\n`);
+    for (const hint of hintsOf(error)) report(hint);
+    if (error instanceof UsageError) stderr.write(`Try '${invocation} --help' for more info\n`);
     return error instanceof CommandError ? error.exitCode : 1;
   } finally {
     await out.flush();

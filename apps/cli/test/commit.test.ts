@@ -74,7 +74,9 @@ test.skipIf(process.platform === "win32")(
     await using base = await openDisk({ path: at.file("bases/base.img"), format: "raw" });
     const outcome = await at.qcow2("commit", "top.qcow2");
     expect(outcome).toMatchObject({ exitCode: 1, stdout: "" });
-    expect(outcome.stderr).toMatch(/base\.img.* is in use/);
+    expect(outcome.stderr).toMatch(
+      /Failed to get .* lock\nIs another process using the image \[.*base\.img\]\?\n/,
+    );
     expect((await readFile(at.file("top.qcow2"))).equals(before)).toBe(true);
     expect(base.size).toBe(MEGABYTE);
   },

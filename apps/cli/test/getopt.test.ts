@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { UsageError } from "../src/errors/command-errors.ts";
+import { OptionError } from "../src/errors/command-errors.ts";
 import { getopt, type OptionSpec } from "../src/options/getopt.ts";
 
 const TABLE: Readonly<
@@ -66,12 +66,12 @@ describe("getopt", () => {
     [["--output"], "option '--output' requires an argument"],
     [["--progress=1"], "option '--progress' doesn't allow an argument"],
   ])("refuses %j", (argv, message) => {
-    expect(() => scan(...argv)).toThrow(new UsageError(message));
+    expect(() => scan(...argv)).toThrow(new OptionError(message));
   });
 
   test("stops at help, before later mistakes and after earlier ones", () => {
     expect(getopt(["-h", "--bogus"], TABLE).kind).toBe("help");
     expect(getopt(["-ph"], TABLE).kind).toBe("help");
-    expect(() => getopt(["--bogus", "-h"], TABLE)).toThrow(UsageError);
+    expect(() => getopt(["--bogus", "-h"], TABLE)).toThrow(OptionError);
   });
 });

@@ -74,7 +74,10 @@ describe.skipIf(!hasNativeCalls)("image locks between our own openings", () => {
   it("name the file that is in use", async () => {
     const path = inDirectory("a.img");
     await using _writer = await FileStorage.open(path, { create: true });
-    await expect(FileStorage.open(path, { readOnly: true })).rejects.toThrow(`'${path}' is in use`);
+    await expect(FileStorage.open(path, { readOnly: true })).rejects.toMatchObject({
+      message: 'Failed to get shared "write" lock',
+      data: { name: path },
+    });
   });
 });
 

@@ -19,7 +19,6 @@ import {
   NOTES_ON_NAMES,
   nameOptions,
   OBJECT,
-  onlyImage,
   PROGRESS,
   QUIET,
 } from "./common-options.ts";
@@ -82,7 +81,7 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     await context.out.print(amendmentHelp(format));
     return 0;
   }
-  const name = parseImageName(onlyImage(args), nameOptions(args));
+  const name = parseImageName(imageOf(args), nameOptions(args));
   const cache = parseCacheMode(args.value("cache"), "cache");
   const quiet = args.has("quiet");
   const progress = await startProgress({
@@ -101,8 +100,10 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
           throw new CommandError(`Format driver '${disk.format}' does not support option amendment`);
         }
         if (asksForHelp(list)) await context.out.print(amendmentHelp(disk.format));
-        else
-          await amend(disk, parseAmendment(list, disk.info()), { context, force: args.has("force"), signal });
+        else {
+          const amendment = parseAmendment(list, disk.info(), context.program);
+          await amend(disk, amendment, { force: args.has("force"), signal, context });
+        }
       } finally {
         await disk.close();
       }
@@ -112,6 +113,13 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     progress.end({ succeeded });
   }
   return 0;
+}
+
+/** The one operand; without it there is no pointer to the help, as in qemu-img. */
+function imageOf({ operands }: ParsedArguments<typeof OPTIONS>): string {
+  const [name, ...rest] = operands;
+  if (name === undefined || rest.length > 0) throw new CommandError("Expecting one image file name");
+  return name;
 }
 
 async function amend(

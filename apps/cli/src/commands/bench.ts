@@ -1,10 +1,11 @@
-import type { WritableDisk } from "@qcow2/core";
+import { isQcow2Error, type WritableDisk } from "@qcow2/core";
 import { type CacheMode, leavesNoCache, nodeCodecs, writesThrough } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage } from "../disks/open-image.ts";
 import { type Requests, runRequests } from "../disks/run-requests.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen, withPrefix } from "../errors/describe-error.ts";
+import { errnoText } from "../errors/errno-text.ts";
 import { interruptible } from "../interrupt.ts";
 import { cacheModeOf } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
@@ -129,7 +130,7 @@ async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandC
       await runRequests(disk, { ...requests, signal });
     } catch (error) {
       if (error === signal.reason) throw error;
-      throw withPrefix("Failed request: ", error);
+      throw withPrefix("Failed request: ", isBehindEnd(error) ? new CommandError(errnoText("EIO")) : error);
     }
     const seconds = (performance.now() - start) / 1000;
     await context.out.print(`Run completed in ${formatFixed(seconds, 3)} seconds.\n`);
@@ -141,6 +142,11 @@ function parseCache(name: string | undefined): CacheMode | undefined {
   const mode = name === undefined ? undefined : cacheModeOf(name);
   if (name !== undefined && mode === undefined) throw new CommandError("Invalid cache mode");
   return mode;
+}
+
+/** Requests that begin behind the disk's end fail as an image does that cannot be read. */
+function isBehindEnd(error: unknown): boolean {
+  return isQcow2Error(error, "out-of-range");
 }
 
 /** @throws CommandError in qemu-img's words */

@@ -2,7 +2,7 @@ import { type BitmapAction, type Disk, Qcow2Image, type WritableDisk } from "@qc
 import { nodeCodecs } from "@qcow2/node";
 import type { Command } from "../command.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
-import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { CommandError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
@@ -83,7 +83,7 @@ async function runBitmap(args: ParsedArguments<typeof OPTIONS>): Promise<number>
   checkCombinations(args, actions.length);
   const [given, bitmap, ...rest] = args.operands;
   if (given === undefined || bitmap === undefined || rest.length > 0) {
-    throw new UsageError("Expecting filename and bitmap name");
+    throw new CommandError("Expecting filename and bitmap name");
   }
   const granularity = args.value("granularity");
   const request = {

@@ -207,5 +207,5 @@ async function checkOrRepair(
 
 function parseRepair(value: string | undefined): "leaks" | "all" | undefined {
   if (value === undefined || value === "leaks" || value === "all") return value;
-  throw new UsageError(`--repair (-r) expects 'leaks' or 'all', not '${value}'`);
+  throw new UsageError(`--repair (-r) expects 'leaks' or 'all' not '${value}'`);
 }

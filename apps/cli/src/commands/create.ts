@@ -1,6 +1,6 @@
 import type { Command, CommandContext } from "../command.ts";
 import { checkBackingFile } from "../disks/backing-file.ts";
-import { checkNewImage, createImage } from "../disks/new-image.ts";
+import { createImage } from "../disks/new-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { blame } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
@@ -78,7 +78,6 @@ async function runCreate(args: ParsedArguments<typeof OPTIONS>, { out }: Command
   try {
     const path = plainPath(given);
     const options = await completeOptions(args, { given, path, format, list, size });
-    checkNewImage({ options });
     if (!args.has("quiet")) {
       await out.print(`Formatting '${given}', fmt=${format} ${options}\n`);
       await out.flush();

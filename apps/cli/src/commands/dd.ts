@@ -55,7 +55,7 @@ const MAX_COUNT = 2n ** 63n - 1n;
 async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
   const operands = parseOperands(args.operands);
   const format = args.value("outputFormat") ?? "raw";
-  const options = CreationOptions.parse(format, undefined);
+  const options = optionsOf(format);
   checkNewImage({ options });
   const source = parseImageName(operands.input, nameOptions(args));
   const path = plainPath(operands.output);
@@ -83,6 +83,16 @@ async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
     await image.commit();
   });
   return 0;
+}
+
+/** Unlike others, this command of qemu-img's does not name a format that it does not know. */
+function optionsOf(format: string): CreationOptions {
+  try {
+    return CreationOptions.parse(format, undefined);
+  } catch (error) {
+    const isUnknown = error instanceof CommandError && error.message.startsWith("Unknown file format");
+    throw isUnknown ? new CommandError("Unknown file format", { cause: error }) : error;
+  }
 }
 
 interface Operands {

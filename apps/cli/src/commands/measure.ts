@@ -3,6 +3,7 @@ import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
+import { describeError, hintsOf } from "../errors/describe-error.ts";
 import { CreationOptions } from "../options/creation-options.ts";
 import { parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
@@ -75,7 +76,7 @@ cannot be made here yet.`,
 
 async function runMeasure(
   args: ParsedArguments<typeof OPTIONS>,
-  { out, secrets }: CommandContext,
+  { out, warn, secrets }: CommandContext,
 ): Promise<number> {
   const output = parseOutputFormat(args.value("output"));
   const sizeText = args.value("size");
@@ -83,9 +84,7 @@ async function runMeasure(
   const list = args.has("options") ? joinOptionLists(args.values("options")) : undefined;
   const snapshot = args.value("snapshot");
   const given = soleOperand(args, size);
-  const target = CreationOptions.parse(args.value("targetFormat") ?? "raw", list, {
-    isMeasured: true,
-  });
+  const target = targetOptions(args.value("targetFormat") ?? "raw", list, warn);
   const options = imageOptionsOf(target);
   const measure = {
     targetFormat: target.format,
@@ -106,6 +105,27 @@ async function runMeasure(
   }
   await out.print(output === "json" ? measurementJson(measurement) : measurementText(measurement));
   return 0;
+}
+
+/** What is wrong with the list is followed by a line that says whose it is. */
+function targetOptions(
+  format: string,
+  list: string | undefined,
+  warn: (message: string) => void,
+): CreationOptions {
+  const known = CreationOptions.parse(format, undefined, { isMeasured: true });
+  if (list === undefined) return known;
+  try {
+    return CreationOptions.parse(format, list, { isMeasured: true });
+  } catch (error) {
+    const reason = describeError(error);
+    if (reason === undefined) throw error;
+    warn(reason);
+    throw new CommandError(`Invalid options for file format '${format}'`, {
+      cause: error,
+      hints: hintsOf(error),
+    });
+  }
 }
 
 function soleOperand(args: ParsedArguments<typeof OPTIONS>, size: number | undefined): string | undefined {

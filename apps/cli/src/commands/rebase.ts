@@ -108,6 +108,7 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
     forceShare: args.has("forceShare"),
     cache,
     backingCache,
+    program: context.program,
   };
   await interruptible(async (signal) => {
     const progress = await startProgress({

@@ -1,14 +1,21 @@
-import { isQcow2Error, type Preallocation, type Qcow2Error, type WritableDisk } from "@qcow2/core";
+import {
+  isQcow2Error,
+  type Preallocation,
+  type Qcow2Error,
+  Qcow2Image,
+  type WritableDisk,
+} from "@qcow2/core";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { describeDataBehind } from "../disks/data-behind.ts";
 import { openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { errnoText } from "../errors/errno-text.ts";
 import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
 import { PREALLOCATIONS } from "../options/qcow2-options.ts";
-import { exactNumber, parseSize } from "../options/size.ts";
+import { exactNumber, invalidSizeOption, parseSize } from "../options/size.ts";
 import { FORMAT, IMAGE_OPTS, NOTES_ON_NAMES, nameOptions, OBJECT, QUIET } from "./common-options.ts";
 
 const OPTIONS: Readonly<
@@ -52,19 +59,21 @@ ${NOTES_ON_NAMES}`,
 
 async function runResize(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
   const [given, sizeText, ...rest] = args.operands;
-  if (given === undefined || sizeText === undefined || rest.length > 0) {
+  if (given === undefined || sizeText === undefined) {
     throw new UsageError("Expecting image file name and size");
   }
+  if (rest.length > 0) throw new UsageError("Extra argument(s) in command line");
   const preallocation = preallocationOf(args.value("preallocation"));
   const change = parseChange(sizeText);
   const name = parseImageName(given, nameOptions(args));
   await interruptible(async (signal) => {
     const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
     try {
-      await resize(disk, sizeAfter(disk.size, change), context, {
+      await resize(disk, sizeAfter(disk, change), context, {
         shrink: args.has("shrink"),
         preallocation,
         signal,
+        context,
       });
     } finally {
       await disk.close();
@@ -91,14 +100,16 @@ async function resize(
   try {
     await disk.resize({ size, ...options });
   } catch (error) {
-    if (isTooLarge(error))
-      throw new CommandError(`Failed to grow the L1 table: ${error.message}`, { cause: error });
-    throw error;
+    throw isTooLarge(error) ? tooLarge(error) : error;
   }
 }
 
 function isTooLarge(error: unknown): error is Qcow2Error {
   return isQcow2Error(error, "invalid-option") && error.message.startsWith("The image size is too large");
+}
+
+function tooLarge(cause?: unknown): CommandError {
+  return new CommandError(`Failed to grow the L1 table: ${errnoText("EFBIG")}`, { cause });
 }
 
 /** Says what would be lost; to scripts that call qemu-img, what that says. */
@@ -121,7 +132,7 @@ async function refusedShrink(
 
 interface SizeChange {
   readonly sign: "+" | "-" | undefined;
-  readonly bytes: number;
+  readonly bytes: bigint;
 }
 
 function parseChange(text: string): SizeChange {
@@ -130,19 +141,18 @@ function parseChange(text: string): SizeChange {
   const size = parseSize(digits);
   if (size === "out-of-range")
     throw new CommandError(`Value '${digits}' is out of range for parameter 'size'`);
-  if (size === "invalid") {
-    throw new CommandError(
-      "Parameter 'size' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)",
-    );
-  }
+  if (size === "invalid") throw invalidSizeOption("size");
   // As qemu-img reads it: what does not fit into 63 bits is negative.
   if (size > 2n ** 63n - 1n) throw new CommandError("New image size must be positive");
-  return { sign, bytes: exactNumber("image size", size) };
+  return { sign, bytes: size };
 }
 
-function sizeAfter(current: number, { sign, bytes }: SizeChange): number {
-  if (sign === undefined) return bytes;
-  return sign === "+" ? current + bytes : current - bytes;
+function sizeAfter(disk: WritableDisk, { sign, bytes }: SizeChange): number {
+  const current = BigInt(disk.size);
+  const size = sign === undefined ? bytes : sign === "+" ? current + bytes : current - bytes;
+  if (size < 0n) return -1;
+  if (size > BigInt(Number.MAX_SAFE_INTEGER) && disk instanceof Qcow2Image) throw tooLarge();
+  return exactNumber("image size", size);
 }
 
 function preallocationOf(text: string | undefined): Preallocation {

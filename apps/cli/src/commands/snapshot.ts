@@ -1,9 +1,11 @@
-import { Qcow2Image, type SnapshotReference, type WritableDisk } from "@qcow2/core";
+import { isQcow2Error, Qcow2Error, Qcow2Image, type SnapshotReference, type WritableDisk } from "@qcow2/core";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
+import { errnoText } from "../errors/errno-text.ts";
+import { qemuErrno } from "../errors/qemu-errno.ts";
 import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
@@ -95,15 +97,30 @@ async function change(name: ImageName, wanted: Change): Promise<void> {
     await changeDisk(disk, wanted);
   } catch (error) {
     if (error === signal.reason) throw error;
-    throw withPrefix(`Could not ${action} snapshot '${value}': `, error);
+    const reason = wanted.context.program === "qemu-img" ? inQemuWords(error, action) : error;
+    throw withPrefix(`Could not ${action} snapshot '${value}': `, reason);
   } finally {
     await disk.close();
   }
 }
 
+/** qemu-img tells no more than the kind of error. What only this command refuses keeps its own words. */
+function inQemuWords(error: unknown, action: Change["action"]): unknown {
+  if (isQcow2Error(error, "ambiguous-snapshot")) return error;
+  if (isQcow2Error(error) && error.message === "Device has active dirty bitmaps") return error;
+  if (action === "delete" && isQcow2Error(error, "snapshot-not-found")) {
+    return new CommandError("snapshot not found", { cause: error });
+  }
+  const errno = qemuErrno(error);
+  if (errno === undefined) return error;
+  const prefix = action === "apply" ? "Failed to load snapshot: " : "";
+  return new CommandError(prefix + errnoText(errno), { cause: error });
+}
+
 async function changeDisk(disk: WritableDisk, { action, value, context, signal }: Change): Promise<void> {
   if (!(disk instanceof Qcow2Image)) {
-    throw new CommandError(`The format '${disk.format}' does not have snapshots`);
+    const message = `The format '${disk.format}' does not have snapshots`;
+    throw new Qcow2Error("unsupported", message, { operation: `${action} a snapshot` });
   }
   if (action === "create") {
     await disk.createSnapshot({ name: value, signal });

@@ -1,7 +1,18 @@
+import type { Disk } from "@qcow2/core";
 import { resolveBackingName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
+import { unnested, withHint } from "../errors/describe-error.ts";
+import type { ImageName } from "../options/image-name.ts";
 import { assertNoFileOf } from "./layers.ts";
 import { openImage } from "./open-image.ts";
+
+async function openBackingFile(name: ImageName): Promise<Disk> {
+  try {
+    return await openImage(name);
+  } catch (error) {
+    throw withHint("Could not open backing image.", unnested(error));
+  }
+}
 
 export interface NewBackingFile {
   /** As it is to be recorded; relative names are relative to the overlay. */
@@ -32,11 +43,11 @@ export async function checkBackingFile({
     if (format === undefined) throw new CommandError("Backing file specified without backing format");
     return undefined;
   }
-  await using disk = await openImage({ given: path, path, format, forceShare: true });
+  await using disk = await openBackingFile({ given: path, path, format, forceShare: true });
   if (format === undefined) {
-    throw new CommandError(
-      `Backing file specified without backing format (detected format of ${disk.format})`,
-    );
+    throw new CommandError("Backing file specified without backing format", {
+      hints: [`Detected format of ${disk.format}.`],
+    });
   }
   await assertNoFileOf(disk, overlay, "its own backing file");
   return disk.size;

@@ -1,6 +1,6 @@
 /** How a command of `io` fails. Unlike the command line's own errors, this does not end the program. */
-import { isQcow2Error } from "@qcow2/core";
 import { errnoText } from "../errors/errno-text.ts";
+import { qemuErrno } from "../errors/qemu-errno.ts";
 
 /** Where qemu-io prints the reason: as a result, as a line on stderr, or there behind the program's name. */
 export type RefusalPlace = "result" | "stderr" | "named";
@@ -30,21 +30,7 @@ export function failed(what: string, error: unknown): unknown {
 /** The host's name for what QEMU's block layer would have returned; undefined for a bug of ours. */
 function errnoOf(error: unknown): string | undefined {
   if (error instanceof RequestError) return error.errno;
-  if (!isQcow2Error(error)) return undefined;
-  if (isQcow2Error(error, "io")) return error.data.errno ?? "EIO";
-  switch (error.code) {
-    case "read-only":
-      return "EPERM";
-    case "unsupported":
-    case "codec-missing":
-      return "ENOTSUP";
-    case "invalid-option":
-      return "EINVAL";
-    case "limit-exceeded":
-      return "EFBIG";
-    default:
-      return "EIO";
-  }
+  return qemuErrno(error);
 }
 
 /** A request that is refused before it reaches the disk, for one of QEMU's reasons; `why` says it in words. */

@@ -1,6 +1,7 @@
 /** The `-o` options of `amend`: those of `create` that can change. */
 import type { AmendOptions, Qcow2Info } from "@qcow2/core";
 import { CommandError } from "../errors/command-errors.ts";
+import type { ProgramName } from "../program.ts";
 import { CreationOptions, optionLines } from "./creation-options.ts";
 import {
   CREATION_OPTIONS,
@@ -47,16 +48,18 @@ export function amendmentHelp(format: string | undefined): string {
  * What a list of options asks of the image that `info` describes.
  * @throws CommandError for what cannot change, in qemu-img's words
  */
-export function parseAmendment(list: string, info: Qcow2Info): AmendOptions {
+export function parseAmendment(list: string, info: Qcow2Info, program: ProgramName): AmendOptions {
   for (const { name } of parseOptionList(list)) {
     if (ENCRYPTION_OPTIONS.some((option) => option.name === name)) {
       throw new CommandError("Can't amend encryption options - encryption not present");
     }
     if (AMENDABLE.includes(name) || !CREATION_OPTIONS.qcow2.some((option) => option.name === name)) continue;
-    throw new CommandError(`Invalid parameter '${name}': this option is only supported for image creation`);
+    throw new CommandError(`Invalid parameter '${name}'`, {
+      hints: ["This option is only supported for image creation"],
+    });
   }
   const options = CreationOptions.parse("qcow2", list);
-  refuseBackingFile(options, info);
+  refuseBackingFile(options, info, program);
   const compat = options.text("compat");
   const version = compat === undefined ? undefined : VERSIONS[compat];
   if (compat !== undefined && version === undefined) {
@@ -78,9 +81,12 @@ function sizeOf(options: CreationOptions): { readonly size?: number } {
 }
 
 /** Naming the backing file that the image has, with its format, changes nothing. */
-function refuseBackingFile(options: CreationOptions, info: Qcow2Info): void {
+function refuseBackingFile(options: CreationOptions, info: Qcow2Info, program: ProgramName): void {
   const [file, format] = [options.text("backing_file"), options.text("backing_fmt")];
   if (file === undefined && format === undefined) return;
   const isSame = file === info.backingFile && format === info.backingFormat;
-  if (!isSame) throw new CommandError("Cannot amend the backing file: 'rebase' changes it");
+  if (isSame) return;
+  throw new CommandError("Cannot amend the backing file", {
+    hints: [`You can use '${program} rebase' instead.`],
+  });
 }

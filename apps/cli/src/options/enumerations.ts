@@ -8,7 +8,7 @@ export type OutputFormat = "human" | "json";
 export function parseOutputFormat(value: string | undefined): OutputFormat {
   if (value === undefined || value === "human") return "human";
   if (value === "json") return "json";
-  throw new UsageError(`--output expects 'human' or 'json', not '${value}'`);
+  throw new UsageError(`--output expects 'human' or 'json' not '${value}'`);
 }
 
 /** The names of the cache modes, and the modes. */

@@ -4,7 +4,7 @@
  * that is unambiguous (`--backing`), options after operands, `--` before operands that begin with a dash.
  * `util.parseArgs` cannot express the abbreviations, and decides by itself whether `-f -x` has a value.
  */
-import { UsageError } from "../errors/command-errors.ts";
+import { OptionError } from "../errors/command-errors.ts";
 
 export interface OptionSpec {
   /** One character, without the dash. */
@@ -51,7 +51,7 @@ export interface ScanOptions {
 }
 
 /**
- * @throws UsageError for an unknown or ambiguous option, and for a missing or superfluous value.
+ * @throws OptionError for an unknown or ambiguous option, and for a missing or superfluous value.
  */
 export function getopt<Table extends OptionTable>(
   argv: readonly string[],
@@ -97,12 +97,12 @@ class Scan<Table extends OptionTable> {
     const [key, spec] = this.#resolveLong(name, argument);
     const attached = equals < 0 ? undefined : argument.slice(equals + 1);
     if (spec.value === undefined) {
-      if (attached !== undefined) throw new UsageError(`option '--${spec.long}' doesn't allow an argument`);
+      if (attached !== undefined) throw new OptionError(`option '--${spec.long}' doesn't allow an argument`);
       this.#add(key, "");
       return;
     }
     const value = attached ?? takeNext();
-    if (value === undefined) throw new UsageError(`option '--${spec.long}' requires an argument`);
+    if (value === undefined) throw new OptionError(`option '--${spec.long}' requires an argument`);
     this.#add(key, value);
   }
 
@@ -111,7 +111,7 @@ class Scan<Table extends OptionTable> {
     for (let at = 0; at < letters.length && !this.helpWanted; at++) {
       const letter = letters[at]!;
       const entry = this.#entries.find(([, { short }]) => short === letter);
-      if (entry === undefined) throw new UsageError(`invalid option -- '${letter}'`);
+      if (entry === undefined) throw new OptionError(`invalid option -- '${letter}'`);
       const [key, spec] = entry;
       if (spec.value === undefined) {
         this.#add(key, "");
@@ -119,7 +119,7 @@ class Scan<Table extends OptionTable> {
       }
       const rest = letters.slice(at + 1);
       const value = rest === "" ? takeNext() : rest;
-      if (value === undefined) throw new UsageError(`option requires an argument -- '${letter}'`);
+      if (value === undefined) throw new OptionError(`option requires an argument -- '${letter}'`);
       this.#add(key, value);
       return;
     }
@@ -147,12 +147,12 @@ class Scan<Table extends OptionTable> {
     const matches = (long: string): boolean => name !== "" && long.startsWith(name);
     const candidates = this.#entries.filter(([, spec]) => longNames(spec).some(matches));
     if (candidates.length === 1) return candidates[0]!;
-    if (candidates.length === 0) throw new UsageError(`unrecognized option '${argument.split("=")[0]}'`);
+    if (candidates.length === 0) throw new OptionError(`unrecognized option '${argument.split("=")[0]}'`);
     const names = candidates
       .flatMap(([, spec]) => longNames(spec).filter(matches))
       .map((long) => `'--${long}'`)
       .join(" ");
-    throw new UsageError(`option '--${name}' is ambiguous; possibilities: ${names}`);
+    throw new OptionError(`option '--${name}' is ambiguous; possibilities: ${names}`);
   }
 
   #add(key: string | undefined, value: string): void {

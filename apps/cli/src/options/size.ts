@@ -39,15 +39,22 @@ export function parseSize(text: string): bigint | SizeFailure {
 export function requireSize(name: string, text: string): number {
   const size = parseSize(text);
   if (size === "invalid") {
-    throw new CommandError(
-      `Invalid ${name} specified: '${text}'. You may use k, M, G, T, P or E suffixes for kilobytes, megabytes, ` +
-        "gigabytes, terabytes, petabytes and exabytes.",
-    );
+    throw new CommandError(`Invalid ${name} specified: '${text}'.`);
   }
   if (size === "out-of-range" || size > INT64_MAX) {
     throw new CommandError(`Invalid ${name} specified. Must be between 0 and ${INT64_MAX}.`);
   }
   return exactNumber(name, size);
+}
+
+/** What is wrong with the size that an option is given, and how it is written. */
+export function invalidSizeOption(name: string): CommandError {
+  return new CommandError(`Parameter '${name}' expects a non-negative number below 2^64`, {
+    hints: [
+      "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-",
+      "and exabytes, respectively.",
+    ],
+  });
 }
 
 /**
@@ -58,11 +65,7 @@ export function requireParameterSize(name: string, text: string): number {
   const size = parseSize(text);
   if (size === "out-of-range")
     throw new CommandError(`Value '${text}' is out of range for parameter '${name}'`);
-  if (size === "invalid") {
-    throw new CommandError(
-      `Parameter '${name}' expects a non-negative number below 2^64 (with an optional suffix k, M, G, T, P or E)`,
-    );
-  }
+  if (size === "invalid") throw invalidSizeOption(name);
   return exactNumber(name, size);
 }
 

@@ -6,8 +6,10 @@ import { depthOfLayer, identityOf } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
 import { CommandError } from "../errors/command-errors.ts";
-import { withPrefix } from "../errors/describe-error.ts";
+import { unnested, withPrefix } from "../errors/describe-error.ts";
+import { errnoText } from "../errors/errno-text.ts";
 import type { ImageName } from "../options/image-name.ts";
+import type { ProgramName } from "../program.ts";
 import { assertFormatName } from "./format-names.ts";
 
 export interface RebaseRequest {
@@ -23,6 +25,7 @@ export interface RebaseRequest {
   /** For the image and its backing files as they are, and for the new backing file. */
   readonly cache: CacheMode | undefined;
   readonly backingCache: CacheMode | undefined;
+  readonly program: ProgramName;
 }
 
 export interface RebaseEvents {
@@ -84,7 +87,7 @@ async function openNewBacking(
     const path = resolveBackingName(backing, name.path);
     return await openImage({ given: path, path, format: backingFormat, forceShare }, { codecs, cache });
   } catch (error) {
-    throw withPrefix(`Could not open new backing file '${backing}': `, error);
+    throw withPrefix(`Could not open new backing file '${backing}': `, unnested(error));
   }
 }
 
@@ -111,8 +114,20 @@ async function recordBacking(
       backing === undefined ? undefined : { name: backing, format: backingFormat, disk },
     );
   } catch (error) {
-    throw withPrefix(couldNotChange(request, "").message, error);
+    throw withPrefix(
+      couldNotChange(request, "").message,
+      request.program === "qemu-img" ? inQemuWords(error) : error,
+    );
   }
+}
+
+/** qemu-img tells of a name that is too long without saying so. */
+function inQemuWords(error: unknown): unknown {
+  if (!isQcow2Error(error, "invalid-option")) return error;
+  if (error.message === "Backing file name too long")
+    return new CommandError(errnoText("EINVAL"), { cause: error });
+  const noSpace = "No space left in the file header";
+  return error.message.startsWith(noSpace) ? new CommandError(noSpace, { cause: error }) : error;
 }
 
 function assertCompresses(overlay: WritableDisk, codecs: Codecs): void {

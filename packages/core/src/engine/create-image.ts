@@ -11,7 +11,7 @@ import {
   EXTENSION_DATA_FILE,
   type HeaderExtension,
 } from "../format/header-extensions.ts";
-import { setL1Entry } from "../format/l1-entry.ts";
+import { L1_ENTRY_BYTES, setL1Entry } from "../format/l1-entry.ts";
 import { refcountCodec, setRefcountTableEntry } from "../format/refcount-entry.ts";
 import { viewOf } from "../format/uint64.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -37,7 +37,7 @@ export async function createImage(options: CreateOptions): Promise<void> {
   const { storage } = options;
   const { clusterSize } = checked.geometry;
   await storage.truncate(0);
-  await storage.truncate(plan.totalClusters * clusterSize);
+  await storage.truncate(fileBytesOf(plan, clusterSize));
   // A block device keeps what it held: nothing there may be taken for a header, or for part of a table.
   await storage.write(0, new Uint8Array(clusterSize));
   await writeRefcounts(storage, checked, plan);
@@ -63,6 +63,12 @@ function planCreation(options: CreateOptions): {
     plan,
     header: encodeFirstCluster(firstClusterOf(options, checked, plan), checked.geometry.clusterSize),
   };
+}
+
+/** An L1 table at the end is written as far as it has entries, as QEMU does; the rest of its cluster is not there yet. */
+function fileBytesOf({ l1Table, l1Entries, totalClusters }: ImagePlan, clusterSize: number): number {
+  const endsWithL1 = l1Table.count > 0 && l1Table.first + l1Table.count === totalClusters;
+  return endsWithL1 ? l1Table.first * clusterSize + l1Entries * L1_ENTRY_BYTES : totalClusters * clusterSize;
 }
 
 /** Header, extensions and backing file name. */
@@ -141,7 +147,7 @@ async function writeTables(
   const { clusterSize, l2Entries, l2EntryBytes } = geometry;
   const guestClusters = Math.ceil(plan.size / clusterSize);
   const firstData = hasDataFile ? 0 : plan.data.first;
-  const l1 = new Uint8Array(plan.l1Table.count * clusterSize);
+  const l1 = new Uint8Array(plan.l1Entries * L1_ENTRY_BYTES);
   for (let table = 0; table < plan.l2Tables.count; table++) {
     const l2 = new Uint8Array(clusterSize);
     const count = Math.min(l2Entries, guestClusters - table * l2Entries);

@@ -96,7 +96,7 @@ export function checkImageOptions(
   if (options.hasBackingFile === true && preallocation !== "off" && !extendedL2) {
     refuse(
       "preallocation",
-      "Backing file and preallocation can only be used at the same time if extended_l2 is enabled",
+      "Backing file and preallocation can only be used at the same time if extended_l2 is on",
     );
   }
   // A raw data file may be changed behind the image's back, so every guest cluster has to refer to it from the start.

@@ -321,9 +321,16 @@ async function openBacking(
   if (backing === "none") return undefined;
   if (backing !== undefined) return await backing();
   if (layout.backingFile === undefined) return undefined;
-  return references.openBackingFile({
-    name: layout.backingFile,
-    format: layout.backingFormat,
-    from: storage.name,
-  });
+  try {
+    return await references.openBackingFile({
+      name: layout.backingFile,
+      format: layout.backingFormat,
+      from: storage.name,
+    });
+  } catch (error) {
+    if (!(error instanceof Qcow2Error)) throw error;
+    throw new Qcow2Error(error.code, `Could not open backing file: ${error.message}`, error.data, {
+      cause: error,
+    });
+  }
 }

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { Qcow2Error } from "@qcow2/core";
 import type { Libc } from "../native/libc.ts";
 import { deviceSize } from "./device-size.ts";
-import { hostError, ioError } from "./host-error.ts";
+import { type HostOperation, hostError, ioError } from "./host-error.ts";
 
 export type FileKind = "file" | "block-device";
 
@@ -43,9 +43,9 @@ export async function openFile(
   let fd: number | undefined;
   try {
     // Asked before opening, too: opening a pipe that has no other end waits for one.
-    await refuseBeforeOpening(path, name);
+    await refuseBeforeOpening(path, { name, operation });
     fd = await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
-    const kind = kindOf(fs.fstatSync(fd), name);
+    const kind = kindOf(fs.fstatSync(fd), { name, operation });
     const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
     return { fd, path, readOnly, kind, deviceBytes };
   } catch (error) {
@@ -54,23 +54,26 @@ export async function openFile(
   }
 }
 
-async function refuseBeforeOpening(path: string, name: string): Promise<void> {
+async function refuseBeforeOpening(path: string, context: HostOperation): Promise<void> {
   let stat: fs.Stats;
   try {
     stat = await fs.promises.stat(path);
   } catch {
     return; // Opening says why, in its own words.
   }
-  kindOf(stat, name);
+  kindOf(stat, context);
 }
 
-function kindOf(stat: fs.Stats, name: string): FileKind {
+function kindOf(stat: fs.Stats, { name, operation }: HostOperation): FileKind {
   if (stat.isFile()) return "file";
   if (stat.isBlockDevice()) return "block-device";
-  if (stat.isDirectory()) throw ioError("EISDIR", { operation: "open", name });
-  const operation = "open anything but a regular file or a block device";
+  if (stat.isDirectory()) {
+    if (operation === "create") throw ioError("EISDIR", { operation, name });
+    const message = `'file' driver requires '${name}' to be a regular file`;
+    throw new Qcow2Error("io", message, { operation: "open", name, errno: "EISDIR" });
+  }
   throw new Qcow2Error("unsupported", `'${name}' is neither a regular file nor a block device`, {
-    operation,
+    operation: "open anything but a regular file or a block device",
   });
 }
 

@@ -66,18 +66,17 @@ export function lockImage(libc: Libc, fd: number, mode: LockMode, name: string):
     const { errno } = call(libc, fd, constants, "set", { byte, count: 1 });
     if (errno === undefined) continue;
     if (NO_LOCKS_HERE.has(errno)) return false;
-    if (errno === "EAGAIN" || errno === "EACCES")
-      throw lockedError(name, "another process holds it exclusively");
+    if (errno === "EAGAIN" || errno === "EACCES") throw lockedError(name, `Failed to lock byte ${byte}`);
     throw ioError(errno, { operation: "lock", name });
   }
   for (const bit of claims.uses) {
     if (isHeld(libc, fd, constants, { byte: REFUSES_BASE + bit, count: 1 }, name)) {
-      throw lockedError(name, `another process does not allow others to ${describe(bit)} it`);
+      throw lockedError(name, `Failed to get "${describe(bit)}" lock`);
     }
   }
   for (const bit of claims.refuses) {
     if (isHeld(libc, fd, constants, { byte: USES_BASE + bit, count: 1 }, name)) {
-      throw lockedError(name, `another process may ${describe(bit)} it`);
+      throw lockedError(name, `Failed to get shared "${describe(bit)}" lock`);
     }
   }
   return true;
@@ -136,11 +135,12 @@ function call(
   };
 }
 
+/** As QEMU calls its permissions. */
 function describe(bit: number): string {
-  if (bit === READ) return "read";
-  return bit === WRITE ? "write to" : "resize";
+  if (bit === READ) return "consistent read";
+  return bit === WRITE ? "write" : "resize";
 }
 
-function lockedError(name: string, why: string): Qcow2Error<"locked"> {
-  return new Qcow2Error("locked", `'${name}' is in use: ${why}`, { name });
+function lockedError(name: string, message: string): Qcow2Error<"locked"> {
+  return new Qcow2Error("locked", message, { name });
 }

@@ -70,7 +70,26 @@ async function probe(storage: Storage): Promise<string> {
   return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
 
+/** What an image can be, and this library does not read. */
+const OTHER_FORMATS: readonly string[] = [
+  "bochs",
+  "cloop",
+  "dmg",
+  "luks",
+  "parallels",
+  "qcow",
+  "qed",
+  "vdi",
+  "vhdx",
+  "vmdk",
+  "vpc",
+  "vvfat",
+];
+
 function unsupportedFormat(path: string, format: string): Qcow2Error<"unsupported-format"> {
-  const message = `'${path}' has the format '${format}', which is neither raw nor qcow2`;
+  const isKnown = OTHER_FORMATS.includes(format);
+  const message = isKnown
+    ? `'${path}' has the format '${format}', which is neither raw nor qcow2`
+    : `Unknown driver '${format}'`;
   return new Qcow2Error("unsupported-format", message, { format });
 }

@@ -184,6 +184,9 @@ async function openExisting(
     return await FileStorage.open(finalPath, { name, cache });
   } catch (error) {
     if (isQcow2Error(error, "io") && error.data.errno === "ENOENT") return undefined;
+    if (isQcow2Error(error, "io") && error.data.errno === "EISDIR") {
+      throw ioError("EISDIR", { operation: "create", name });
+    }
     throw error;
   }
 }

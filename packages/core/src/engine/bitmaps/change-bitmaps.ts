@@ -95,6 +95,8 @@ async function apply(editor: BitmapEditor, image: OpenImage, action: BitmapActio
       editor.setEnabled(name, action.kind === "enable");
       return;
     case "merge": {
+      // As in QEMU, what is wrong with the destination is told first.
+      await editor.read(name);
       const source = action.from ?? (await ownRanges(editor, image, action.source));
       const { virtualSize } = image.layout;
       if (source.size !== virtualSize) {

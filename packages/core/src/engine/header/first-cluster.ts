@@ -45,9 +45,13 @@ export function encodeFirstCluster(content: FirstCluster, clusterSize: number): 
     placeFirstCluster(content, clusterSize, { withFeatureNames: true }) ??
     placeFirstCluster(content, clusterSize, { withFeatureNames: false });
   if (bytes !== undefined) return bytes;
-  throw new Qcow2Error("invalid-option", "The names of other files do not fit into the first cluster", {
-    option: "backing_file",
-  });
+  throw new Qcow2Error(
+    "invalid-option",
+    "No space left in the file header: the names of other files do not fit",
+    {
+      option: "backing_file",
+    },
+  );
 }
 
 /** The bytes of the whole cluster; undefined if there is no room for all of it in that way. */

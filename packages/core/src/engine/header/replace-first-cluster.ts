@@ -64,7 +64,7 @@ export function replaceFirstCluster(current: Uint8Array, wanted: FirstCluster): 
   }
   throw new Qcow2Error(
     "invalid-option",
-    "The names of other files do not fit into the first cluster beside the current ones",
+    "No space left in the file header: the names of other files do not fit beside the current ones",
     { option: "backing_file" },
   );
 }

@@ -29,13 +29,13 @@ import { mendTables } from "./mend-tables.ts";
 import { rebuildRefcounts } from "./rebuild-refcounts.ts";
 import type { RepairOptions, RepairResult } from "./repair-options.ts";
 
-interface Fixed {
-  corruptions: number;
-  leaks: number;
-}
-
 /** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
 const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
+/** Findings that are corruptions, and over when all refcounts are right. */
+const WRONG_REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set([
+  "refcount-too-low",
+  "refcount-block",
+]);
 
 /**
  * Repairs the qcow2 image in `storage`, which nobody else may have open. Guest data that could be read before can be
@@ -63,20 +63,37 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
     },
   );
   const quiet = { signal: options.signal, memoryBytes: options.memoryBytes, onRepair };
-  const fixed: Fixed = { corruptions: 0, leaks: 0 };
+  let corruptionsFixed = 0;
   if (what === "leaks") {
-    if (before.leaks > 0)
-      fixed.leaks = (await fixRefcounts(storage, layout, { ...quiet, raise: false })).lowered;
+    if (before.leaks > 0) await fixRefcounts(storage, layout, { ...quiet, raise: false });
     // Flags that contradict refcounts that are right lose nothing either way.
     const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
     if (found.has("copied-flag") && others.length === 0) {
-      fixed.corruptions = await fixCopiedFlags(storage, layout, quiet);
+      corruptionsFixed = await fixCopiedFlags(storage, layout, quiet);
     }
   } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
-    await repairAll(storage, { layout, found, overlapping, options: quiet }, fixed);
+    corruptionsFixed = await repairAll(storage, { layout, found, overlapping, options: quiet });
   }
-  const after = await finish(storage, before, { ...quiet, onFinding: onRemaining });
-  return { before, after, corruptionsFixed: fixed.corruptions, leaksFixed: fixed.leaks };
+  let wrongRefcounts = 0;
+  const after = await finish(storage, before, {
+    ...quiet,
+    onFinding: (finding) => {
+      if (WRONG_REFCOUNT_CODES.has(finding.code)) wrongRefcounts++;
+      onRemaining?.(finding);
+    },
+  });
+  if (what === "all") corruptionsFixed += Math.max(0, countOf(found, WRONG_REFCOUNT_CODES) - wrongRefcounts);
+  // What the repair itself gave up on the way was no leak before.
+  return { before, after, corruptionsFixed, leaksFixed: Math.max(0, before.leaks - after.leaks) };
+}
+
+function countOf(
+  found: ReadonlyMap<CheckFinding["code"], number>,
+  codes: ReadonlySet<CheckFinding["code"]>,
+): number {
+  let count = 0;
+  for (const code of codes) count += found.get(code) ?? 0;
+  return count;
 }
 
 interface Damage {
@@ -88,40 +105,32 @@ interface Damage {
   readonly options: Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair">;
 }
 
-async function repairAll(
-  storage: Storage,
-  { layout, found, overlapping, options }: Damage,
-  fixed: Fixed,
-): Promise<void> {
+/** Returns how many entries of tables were put right; refcounts are counted by the checks before and after. */
+async function repairAll(storage: Storage, { layout, found, overlapping, options }: Damage): Promise<number> {
   await assertL1IsThere(storage, layout);
   const isOnlyRefcounts =
     overlapping.size === 0 && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
+  let fixed = 0;
   if (!isOnlyRefcounts) {
-    fixed.corruptions += await mendSnapshots(storage, current);
+    fixed += await mendSnapshots(storage, current);
     current = await readImageLayout(storage, { forCheck: true });
-    fixed.corruptions += await mendBitmaps(storage, current);
+    fixed += await mendBitmaps(storage, current);
     current = await readImageLayout(storage, { forCheck: true });
-    fixed.corruptions += await mendTables(storage, current, { overlapping, signal: options.signal });
+    fixed += await mendTables(storage, current, { overlapping, signal: options.signal });
     current = await readImageLayout(storage, { forCheck: true });
   }
-  const inPlace = isOnlyRefcounts
-    ? await fixRefcounts(storage, current, { ...options, raise: true })
-    : undefined;
-  if (inPlace?.complete === true) {
-    fixed.corruptions += inPlace.raised;
-    fixed.leaks += inPlace.lowered;
-  } else {
-    const wrong = await wrongRefcounts(storage, current, options);
-    if (wrong.corruptions + wrong.leaks > 0) {
-      options.onRepair?.("Rebuilding refcount structure");
-      await rebuildRefcounts(storage, current, { ...options, accepts: () => true });
-      fixed.corruptions += wrong.corruptions + (inPlace?.raised ?? 0);
-      fixed.leaks += wrong.leaks + (inPlace?.lowered ?? 0);
-      current = await readImageLayout(storage, { forCheck: true });
-    }
+  // Refcounts that changed because tables did are no news.
+  const { onRepair, ...quiet } = options;
+  const inPlace =
+    !found.has("refcount-block") &&
+    (await fixRefcounts(storage, current, { ...(isOnlyRefcounts ? options : quiet), raise: true })).complete;
+  if (!inPlace && (await hasWrongRefcounts(storage, current, quiet))) {
+    onRepair?.("Rebuilding refcount structure");
+    await rebuildRefcounts(storage, current, { ...quiet, accepts: () => true });
+    current = await readImageLayout(storage, { forCheck: true });
   }
-  fixed.corruptions += await fixCopiedFlags(storage, current, options);
+  return fixed + (await fixCopiedFlags(storage, current, options));
 }
 
 /** @throws Qcow2Error "needs-repair" */
@@ -135,22 +144,16 @@ async function assertL1IsThere(storage: Storage, { l1Table }: ImageLayout): Prom
   );
 }
 
-async function wrongRefcounts(
+async function hasWrongRefcounts(
   storage: Storage,
   layout: ImageLayout,
-  options: Damage["options"],
-): Promise<Fixed> {
-  const wrong: Fixed = { corruptions: 0, leaks: 0 };
-  await checkImage(
-    { storage, layout },
-    {
-      ...options,
-      onFinding: ({ code }) => {
-        if (code === "leaked-cluster") wrong.leaks++;
-        else if (code === "refcount-too-low" || code === "refcount-block") wrong.corruptions++;
-      },
-    },
-  );
+  options: CheckOptions,
+): Promise<boolean> {
+  let wrong = false;
+  const onFinding = ({ code }: CheckFinding): void => {
+    wrong ||= code === "leaked-cluster" || WRONG_REFCOUNT_CODES.has(code);
+  };
+  await checkImage({ storage, layout }, { ...options, onFinding });
   return wrong;
 }
 

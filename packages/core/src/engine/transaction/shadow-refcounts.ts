@@ -254,7 +254,9 @@ export class ShadowRefcounts {
       await this.#current.withBlock(index, (table) => {
         for (; table !== undefined && cluster < indexEnd; cluster++) {
           const count = codec.get(table.view, cluster % geometry.refcountsPerBlock);
-          if (count > this.#codec.maximum) throw tooManyReferences(this.#codec.maximum);
+          if (count > this.#codec.maximum) {
+            throw tooNarrow(cluster * this.#clusterSize, count, this.#codec.maximum);
+          }
           this.#codec.set(view, cluster % this.#perBlock, count);
         }
       });
@@ -359,6 +361,15 @@ function freeCluster(offset: number): Qcow2Error {
     structure: "refcount block",
     offset,
   });
+}
+
+function tooNarrow(offset: number, found: number, maximum: number): Qcow2Error {
+  const bits = Math.log2(maximum + 1);
+  return new Qcow2Error(
+    "limit-exceeded",
+    `Cannot decrease refcount entry width to ${bits} bits: Cluster at offset 0x${offset.toString(16)} has a refcount of ${found}`,
+    { what: "refcount", found, maximum },
+  );
 }
 
 function tooManyReferences(maximum: number): Qcow2Error {
