@@ -16,8 +16,8 @@ export const CREATE_CASES: readonly DeclaredCase[] = [
   "create --object secret,id=s,data=x -f qcow2 out 1M",
   "create -u -f qcow2 -b missing out 1M",
   "create -u -f qcow2 -b missing -F raw out",
-  { line: "create -f qcow2 -b base out", ledger: [1] },
-  { line: "create -f qcow2 -F qcow2 out 1M", ledger: [2] },
+  { line: "create -f qcow2 -b base out" },
+  "create -f qcow2 -F qcow2 out 1M",
   "create -f raw -b base -F qcow2 out",
   { line: "create -o help", ledger: [13] },
   { line: "create -f raw -o help out", ledger: [13] },
@@ -31,9 +31,8 @@ export const CREATE_CASES: readonly DeclaredCase[] = [
   ),
   ...["1e3", "1KiB", "1kB", "1Z", "0x1M", "M", "1.5", "-1", "''", "1,5M"].map((size) => ({
     line: `create -f qcow2 out ${size}`,
-    ledger: [1],
   })),
   "create -f qcow2 out",
-  { line: "create -f qcow2 out 1M more", ledger: [1] },
-  { line: "create -f qcow2", ledger: [1] },
+  { line: "create -f qcow2 out 1M more" },
+  { line: "create -f qcow2" },
 ];

@@ -29,7 +29,7 @@ export const DD_CASES: readonly DeclaredCase[] = [
   "dd foo=1 if=raw of=out",
   "dd raw out",
   "dd --image-opts -f raw if=driver=raw,file.filename=raw of=out",
-  { line: "dd if=missing of=out", ledger: [1] },
-  { line: "dd -O sometimes -f raw if=raw of=out", ledger: [1] },
+  { line: "dd if=missing of=out" },
+  { line: "dd -O sometimes -f raw if=raw of=out" },
   "dd -f raw if=raw of=nowhere/out",
 ];
