@@ -73,7 +73,6 @@ async function runResize(args: ParsedArguments<typeof OPTIONS>, context: Command
         shrink: args.has("shrink"),
         preallocation,
         signal,
-        context,
       });
     } finally {
       await disk.close();
