@@ -75,6 +75,8 @@ async function main(): Promise<number> {
       cases[name] =
         report.record.leftOut === undefined ? { ...results(before), ...report.record } : report.record;
       saveLogs(name, passes, report);
+      // A long run that is stopped keeps what it has found out.
+      if (values.update) writeResults({ source, cases });
       const lost = passes.filter(
         (pass) => before?.[pass]?.passed === true && report.record[pass]?.passed !== true,
       );
@@ -85,10 +87,7 @@ async function main(): Promise<number> {
     },
   );
   const updated: Results = { source, cases };
-  if (values.update) {
-    writeResults(updated);
-    writeTable(updated);
-  }
+  if (values.update) writeTable(updated);
   const { run, imgPassed, ioPassed, leftOut } = countsOf(updated);
   console.log(
     `${run} run, ${imgPassed} pass with our qemu-img, ${ioPassed} with our qemu-io too, ${leftOut} left out`,
