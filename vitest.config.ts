@@ -1,5 +1,6 @@
 /** One vitest run for the whole repository: a project per workspace, each named for its folder. */
 import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
@@ -20,6 +21,8 @@ const GLOBAL_SETUP: Readonly<Record<string, string>> = {
 
 export default defineConfig({
   test: {
+    // vitest leaves a processor to itself; most tests here wait for the processes that they start.
+    maxWorkers: availableParallelism(),
     projects: workspaces.map((folder) => ({
       test: {
         name: folder,

@@ -27,7 +27,7 @@ async function main() {
     return 1;
   }
   const args = process.argv.slice(2);
-  const program = args.length === 0 ? "apps/demo/dist/main.js" : "apps/cli/bin/qcow2.js";
+  const program = args.length === 0 ? "apps/demo/dist/main.js" : "apps/cli/bin/qcow2.cjs";
   // npm runs scripts in the repository's top folder; file names on the command line are relative to where the user was.
   const cwd = process.env.INIT_CWD ?? process.cwd();
   return await runNode(`${repository}/${program}`, args, { cwd, stdio: "inherit" });

@@ -7,7 +7,7 @@ import { expect, test, vi } from "vitest";
 import { REPOSITORY } from "../src/repository.ts";
 
 const PROGRAM = join(REPOSITORY, "benchmarks/dist/bench-main.js");
-const built = existsSync(PROGRAM) && existsSync(join(REPOSITORY, "apps/cli/dist/main.js"));
+const built = existsSync(PROGRAM) && existsSync(join(REPOSITORY, "apps/cli/dist/run.cjs"));
 const name = "a small run, beside a checkout: tables, limits, a summary, results, and nothing left behind";
 
 test.skipIf(!built)(`${name}${built ? "" : " (left out: this workspace is not built)"}`, async () => {
@@ -42,10 +42,9 @@ test.skipIf(!built)("stopped, it leaves neither disks nor a tool at work behind"
     const checkout = join(folder, "checkout");
     await mkdir(join(checkout, "apps/cli/dist"), { recursive: true });
     await mkdir(join(checkout, "apps/cli/bin"));
-    await writeFile(join(checkout, "apps/cli/dist/main.js"), "");
     const running = join(folder, "running");
     await writeFile(
-      join(checkout, "apps/cli/bin/qcow2.js"),
+      join(checkout, "apps/cli/bin/qcow2.cjs"),
       `require("node:fs").writeFileSync(${JSON.stringify(running)}, String(process.pid));
       setTimeout(() => undefined, 60_000);`,
     );

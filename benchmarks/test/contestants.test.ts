@@ -16,7 +16,7 @@ import { REPOSITORY } from "../src/repository.ts";
 
 const PLACES = { inputs: inputPaths("/inputs", { diskFile: undefined }), output: "/output" };
 const LIBRARY = join(REPOSITORY, "benchmarks/dist/contestants/xen-orchestra-main.js");
-const isBuilt = existsSync(LIBRARY) && existsSync(join(REPOSITORY, "apps/cli/dist/main.js"));
+const isBuilt = existsSync(LIBRARY) && existsSync(join(REPOSITORY, "apps/cli/dist/run.cjs"));
 
 function jobOf(id: string): Job {
   return CASES.find((benchmark) => benchmark.id === id)!.job;

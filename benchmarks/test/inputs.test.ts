@@ -17,7 +17,7 @@ import { REPOSITORY } from "../src/repository.ts";
 const MIB = 2 ** 20;
 const SIZES = { disk: 24 * MIB, diskData: 8 * MIB, full: 4 * MIB, sparse: 2 ** 40, preallocated: 2 ** 30 };
 const RECIPE: Recipe = { seed: 9, sizes: SIZES, diskFile: undefined };
-const built = existsSync(join(REPOSITORY, "apps/cli/dist/main.js"));
+const built = existsSync(join(REPOSITORY, "apps/cli/dist/run.cjs"));
 
 describe("the schedule", () => {
   test("an input is there when a case reads it, together with all that it is made of, and is removed once", () => {

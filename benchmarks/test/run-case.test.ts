@@ -27,7 +27,7 @@ const SMALL_SIZES = {
   sparse: 64 * MIB,
   preallocated: 8 * MIB,
 };
-const built = existsSync(join(REPOSITORY, "apps/cli/dist/main.js"));
+const built = existsSync(join(REPOSITORY, "apps/cli/dist/run.cjs"));
 
 function caseOf(id: string): BenchmarkCase {
   return CASES.find((benchmark) => benchmark.id === id)!;

@@ -18,7 +18,7 @@ export async function tryOursInProcess(
   args: readonly string[],
   { cwd }: { readonly cwd?: string } = {},
 ): Promise<ToolResult> {
-  const { run } = (await import(pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.js")).href)) as {
+  const { run } = (await import(pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.cjs")).href)) as {
     run: Run;
   };
   const [stdout, stderr] = [new TextSink(), new TextSink()];

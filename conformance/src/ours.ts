@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { REPOSITORY } from "./repository.ts";
 import { expectSuccess, type RunOptions, runTool, type ToolResult } from "./run-tool.ts";
 
-export const OUR_BIN: string = join(REPOSITORY, "apps/cli/bin/qcow2.js");
+export const OUR_BIN: string = join(REPOSITORY, "apps/cli/bin/qcow2.cjs");
 
 /** Runs `qcow2`; any exit code is an answer. */
 export async function tryOurs(args: readonly string[], options?: RunOptions): Promise<ToolResult> {

@@ -24,6 +24,11 @@ function filesBelow(folder) {
     .sort();
 }
 
+/** A workspace whose output is a bundle, with files of its own making. @param {string} workspace */
+function isBundled(workspace) {
+  return existsSync(join(repository, workspace, "rolldown.config.ts"));
+}
+
 /** One hash over everything that the outputs depend on: sources, manifests, compiler and dependencies. */
 function hashOfInputs() {
   const hash = createHash("sha256");
@@ -36,24 +41,33 @@ function hashOfInputs() {
   add("tsconfig.base.json");
   add("package-lock.json");
   for (const workspace of workspaces()) {
-    for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json"]) add(join(workspace, name));
-    for (const file of filesBelow(join(repository, workspace, "src"))) add(join(workspace, "src", file));
+    const names = ["package.json", "tsconfig.json", "tsconfig.build.json"];
+    if (isBundled(workspace)) names.push("rolldown.config.ts");
+    for (const name of names) add(join(workspace, name));
+    for (const folder of ["src", "bin", "bundle", "scripts"]) {
+      for (const file of filesBelow(join(repository, workspace, folder))) add(join(workspace, folder, file));
+    }
   }
   return hash.digest("hex");
 }
 
-/** Every source file has its output. */
+/** Every source file has its output; of a bundle, only its entry has a name that is known. */
 function outputsExist() {
-  return workspaces().every((workspace) =>
-    filesBelow(join(repository, workspace, "src"))
+  return workspaces().every((workspace) => {
+    if (isBundled(workspace)) return existsSync(join(repository, workspace, "dist/run.cjs"));
+    return filesBelow(join(repository, workspace, "src"))
       .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"))
-      .every((file) => existsSync(join(repository, workspace, "dist", file.replace(/\.ts$/, ".js")))),
-  );
+      .every((file) => existsSync(join(repository, workspace, "dist", file.replace(/\.ts$/, ".js"))));
+  });
 }
 
 /** Outputs whose source is gone would otherwise be published, and could be imported by mistake. */
 function removeStaleOutputs() {
   for (const workspace of workspaces()) {
+    if (isBundled(workspace)) {
+      rmSync(join(repository, workspace, "dist"), { recursive: true, force: true });
+      continue;
+    }
     const sources = new Set(filesBelow(join(repository, workspace, "src")));
     for (const file of filesBelow(join(repository, workspace, "dist"))) {
       if (sources.has(file.replace(/\.(d\.ts|js|js\.map)$/, ".ts"))) continue;

@@ -4,10 +4,11 @@ import { findCommand } from "./commands.ts";
 import { CommandError, OptionError, UsageError } from "./errors/command-errors.ts";
 import { describeError, hintsOf, oneLine } from "./errors/describe-error.ts";
 import type { DefinedObjects } from "./objects/define-objects.ts";
+import type { Secrets } from "./objects/secret.ts";
 import { getopt } from "./options/getopt.ts";
+import { isPlain, Output } from "./output/output.ts";
 import { Printer } from "./output/printer.ts";
 import { terminalOf } from "./output/terminal.ts";
-import { versionText } from "./output/version-text.ts";
 import { type ProgramName, programName } from "./program.ts";
 
 export interface Streams {
@@ -17,17 +18,25 @@ export interface Streams {
   readonly stdin?: Readable;
 }
 
-/** Runs one command line and returns the exit code. `argv` is as in `process.argv`. */
+/** For this repository's own tests, which ask what options there are. */
+export { COMMANDS } from "./commands.ts";
+
+const STDOUT = 1;
+
+/**
+ * Runs one command line and returns the exit code. `argv` is as in `process.argv`. A process makes its streams when they
+ * are first asked for, which takes its time: nobody asks here without need.
+ */
 export async function run(argv: readonly string[], streams: Streams = process): Promise<number> {
   const program = programName(argv[1]);
-  const { stdout, stderr } = streams;
-  const out = new Printer(stdout);
-  const warn = (message: string): void => {
-    stderr.write(`${program}: ${oneLine(message)}\n`);
+  const descriptor = streams === process && isPlain(STDOUT) ? STDOUT : undefined;
+  const output = new Output({ stream: () => streams.stdout, descriptor });
+  const out = new Printer(output);
+  const toStderr = (text: string): void => {
+    streams.stderr.write(text);
   };
-  const report = (message: string): void => {
-    stderr.write(`${oneLine(message)}\n`);
-  };
+  const report = (message: string): void => toStderr(`${oneLine(message)}\n`);
+  const warn = (message: string): void => report(`${program}: ${message}`);
   // Called by the name of QEMU's own program for it, a command needs no name.
   const words = program === "qemu-io" ? ["io", ...argv.slice(2)] : argv.slice(2);
   let invocation: string = program;
@@ -38,42 +47,62 @@ export async function run(argv: readonly string[], streams: Streams = process): 
       return await runWithoutCommand(program, name, out);
     }
     if (program !== "qemu-io") invocation = `${program} ${name}`;
-    const stdin = streams.stdin ?? process.stdin;
-    const terminal = terminalOf(stdout, program);
-    const context = { program, invocation, stdin, out, stdout, terminal, warn, report };
-    return await runCommand(await entry.load(), rest, context);
+    const contextWith = (secrets: Secrets): CommandContext => ({
+      program,
+      invocation,
+      out,
+      secrets,
+      get stdin() {
+        return streams.stdin ?? process.stdin;
+      },
+      get stdout() {
+        return output.stream;
+      },
+      get terminal() {
+        return output.isPlain ? undefined : terminalOf(output.stream, program);
+      },
+      warn,
+      report,
+    });
+    return await runCommand(await entry.load(), { argv: rest, invocation, out, contextWith });
   } catch (error) {
     await out.flush();
     const message = describeError(error);
     if (message === undefined) {
-      stderr.write(`${program}: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
+      toStderr(`${program}: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);
       return 1;
     }
-    stderr.write(`${error instanceof OptionError ? invocation : program}: ${message}\n`);
+    toStderr(`${error instanceof OptionError ? invocation : program}: ${message}\n`);
     if (error instanceof CommandError && error.warning !== undefined) warn(`warning: ${error.warning}`);
     for (const hint of hintsOf(error)) report(hint);
-    if (error instanceof UsageError) stderr.write(`Try '${invocation} --help' for more info\n`);
+    if (error instanceof UsageError) toStderr(`Try '${invocation} --help' for more info\n`);
     return error instanceof CommandError ? error.exitCode : 1;
   } finally {
     await out.flush();
   }
 }
 
+interface Invocation {
+  /** What follows the command's name. */
+  readonly argv: readonly string[];
+  readonly invocation: string;
+  readonly out: Printer;
+  contextWith(secrets: Secrets): CommandContext;
+}
+
 async function runCommand(
   command: Command,
-  argv: readonly string[],
-  context: Omit<CommandContext, "secrets">,
+  { argv, invocation, out, contextWith }: Invocation,
 ): Promise<number> {
   const scanned = getopt(argv, command.options, { lastIsOperand: command.lastIsOperand ?? false });
   if (scanned.kind === "arguments") {
     const objects = await objectsOf(scanned.parsed.values("object"));
-    if (objects.kind === "objects")
-      return await command.run(scanned.parsed, { ...context, secrets: objects.secrets });
-    await context.out.print(objects.text);
+    if (objects.kind === "objects") return await command.run(scanned.parsed, contextWith(objects.secrets));
+    await out.print(objects.text);
     return 0;
   }
   const { commandHelp } = await import("./output/help-text.ts");
-  await context.out.print(commandHelp(context.invocation, command));
+  await out.print(commandHelp(invocation, command));
   return 0;
 }
 
@@ -95,7 +124,8 @@ async function runWithoutCommand(
     return 0;
   }
   if (name === "-V" || isAbbreviation(name, "--version")) {
-    await out.print(await versionText(program));
+    const { versionText } = await import("./output/version-text.ts");
+    await out.print(versionText(program));
     return 0;
   }
   if (name === "-T" || name.startsWith("--trace")) throw new CommandError("Tracing is not supported");

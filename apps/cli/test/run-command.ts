@@ -8,7 +8,7 @@ import { execa } from "execa";
 import { onTestFinished } from "vitest";
 import { run } from "../src/run.ts";
 
-export const COMMAND: string = fileURLToPath(new URL("../bin/qcow2.js", import.meta.url));
+export const COMMAND: string = fileURLToPath(new URL("../bin/qcow2.cjs", import.meta.url));
 
 export interface Outcome {
   readonly exitCode: number | undefined;

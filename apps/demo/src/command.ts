@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-const BIN = join(dirname(createRequire(import.meta.url).resolve("qcow2/package.json")), "bin/qcow2.js");
+const BIN = join(dirname(createRequire(import.meta.url).resolve("qcow2/package.json")), "bin/qcow2.cjs");
 
 export interface CommandResult {
   readonly exitCode: number;

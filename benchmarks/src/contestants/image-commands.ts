@@ -47,8 +47,11 @@ export function imageContestant(options: ImageCommand): ImageContestant {
  */
 export async function findOurs(node: string, checkout?: string): Promise<ImageContestant> {
   const folder = checkout ?? REPOSITORY;
-  const program = resolve(folder, "apps/cli/bin/qcow2.js");
-  if (!existsSync(resolve(folder, "apps/cli/dist/main.js")) || !existsSync(program)) {
+  // By its name of today, and the one of before it was bundled.
+  const program = ["qcow2.cjs", "qcow2.js"]
+    .map((file) => resolve(folder, "apps/cli/bin", file))
+    .find((path) => existsSync(path));
+  if (program === undefined || !existsSync(resolve(folder, "apps/cli/dist"))) {
     throw new RangeError(`the command of ${folder} is not built: run npm run build there`);
   }
   const probe = "console.log(process.versions.node, 'zstdCompressSync' in require('node:zlib'))";

@@ -20,7 +20,7 @@ interface Commands {
 const HELP: OurOption = { short: "h", long: "help" };
 
 async function ourCommands(): Promise<Commands["COMMANDS"]> {
-  const url = pathToFileURL(join(REPOSITORY, "apps/cli/dist/commands.js")).href;
+  const url = pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.cjs")).href;
   return ((await import(url)) as Commands).COMMANDS;
 }
 

@@ -29,6 +29,7 @@ export type {
 } from "./engine/image-info.ts";
 export { type HeaderInspection, inspectHeader } from "./engine/inspect-header.ts";
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
+export { readImageInfo } from "./engine/read-image-info.ts";
 export { repairStorage } from "./engine/repair/repair-image.ts";
 export type { RepairOptions, RepairResult } from "./engine/repair/repair-options.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";

@@ -43,6 +43,7 @@ import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { gatherTables, isScattered, makeEmpty } from "./engine/make-empty.ts";
 import { closeImage, type OpenImage, type OpenOptions, openImage, reloadImage } from "./engine/open-image.ts";
+import { rebuildRefcounts } from "./engine/repair/rebuild-refcounts.ts";
 import { resizeImage } from "./engine/resize/resize-image.ts";
 import {
   applySnapshot,
@@ -97,7 +98,7 @@ export class Qcow2Image implements WritableDisk {
    *   `options.references` throws
    */
   static async open(options: OpenOptions): Promise<Qcow2Image> {
-    return new Qcow2Image(await openImage(options));
+    return new Qcow2Image(await openImage(options, rebuildRefcounts));
   }
 
   /**

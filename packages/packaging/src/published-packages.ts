@@ -7,13 +7,15 @@ export interface PublishedPackage {
   readonly name: string;
   /** Folder, relative to the repository. */
   readonly folder: string;
+  /** Its `dist` is a bundle that holds all that it needs, instead of a file for each source. */
+  readonly isBundle?: boolean;
 }
 
 export const PUBLISHED_PACKAGES: readonly PublishedPackage[] = [
   { name: "@qcow2/core", folder: "packages/core" },
   { name: "@qcow2/node", folder: "packages/node" },
   { name: "@qcow2/convert", folder: "packages/convert" },
-  { name: "qcow2", folder: "apps/cli" },
+  { name: "qcow2", folder: "apps/cli", isBundle: true },
 ];
 
 /** What `package.json` says, as far as the tests look. */
@@ -28,4 +30,5 @@ export interface Manifest {
   readonly man?: readonly string[];
   readonly exports?: Readonly<Record<string, string | { readonly types?: string; readonly default: string }>>;
   readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
 }

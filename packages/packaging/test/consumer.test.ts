@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -125,3 +125,19 @@ it.skipIf(process.platform === "win32")(
     expect(readFileSync(join(prefix, "share/man/man1/qcow2.1"), "utf8")).toMatch(/^\.SH NAME$/m);
   },
 );
+
+it("the command's files are enough by themselves: compression on threads included", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "qcow2-alone-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  cpSync(join(consumer, "node_modules/qcow2"), join(folder, "package"), { recursive: true });
+  writeFileSync(join(folder, "disk.raw"), "some content\n".repeat(100_000));
+  const qcow2 = (...args: string[]) =>
+    execa(process.execPath, [join(folder, "package/bin/qcow2.cjs"), ...args], {
+      cwd: folder,
+      stdin: "ignore",
+    });
+  await qcow2("convert", "-c", "-m", "2", "-O", "qcow2", "disk.raw", "disk.qcow2");
+  expect(statSync(join(folder, "disk.qcow2")).size).toBeLessThan(500_000);
+  expect((await qcow2("compare", "disk.raw", "disk.qcow2")).stdout).toBe("Images are identical.");
+  expect((await qcow2("info", "disk.qcow2")).stdout).toContain("file format: qcow2");
+});

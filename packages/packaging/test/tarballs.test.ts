@@ -7,7 +7,7 @@ import { type Manifest, PUBLISHED_PACKAGES, REPOSITORY } from "../src/published-
 
 const tarballs = inject("tarballs");
 
-describe.each(PUBLISHED_PACKAGES)("the tarball of $name", ({ name, folder }) => {
+describe.each(PUBLISHED_PACKAGES)("the tarball of $name", ({ name, folder, isBundle }) => {
   const tarball = tarballs.find((item) => item.name === name)!;
   const manifest = JSON.parse(readFileSync(join(REPOSITORY, folder, "package.json"), "utf8")) as Manifest;
 
@@ -18,6 +18,10 @@ describe.each(PUBLISHED_PACKAGES)("the tarball of $name", ({ name, folder }) => 
     const manual = (manifest.man ?? []).map((page) => page.replace(/^\.\//, ""));
     expect(tarball.files).toEqual(expect.arrayContaining(manual));
     for (const file of tarball.files.filter((path) => path.startsWith("dist/") && !manual.includes(path))) {
+      if (isBundle === true) {
+        expect(file).toMatch(/^dist\/(THIRD-PARTY-NOTICES\.txt|[\w-]+\.cjs)$/);
+        continue;
+      }
       const source = file.replace(/^dist\//, "src/").replace(/\.(d\.ts|js|js\.map)$/, ".ts");
       expect(existsSync(join(REPOSITORY, folder, source)), `${file} has no source: stale output?`).toBe(true);
       expect(file).not.toMatch(/test/);
@@ -43,7 +47,11 @@ describe.each(PUBLISHED_PACKAGES)("the tarball of $name", ({ name, folder }) => 
   });
 });
 
-it("the core depends on nothing", () => {
-  const core = JSON.parse(readFileSync(join(REPOSITORY, "packages/core/package.json"), "utf8")) as Manifest;
-  expect(core.dependencies ?? {}).toEqual({});
+it("the core depends on nothing, and the command on nothing but the optional koffi", () => {
+  const [core, node, command] = ["packages/core", "packages/node", "apps/cli"].map(
+    (folder) => JSON.parse(readFileSync(join(REPOSITORY, folder, "package.json"), "utf8")) as Manifest,
+  );
+  expect({ ...core?.dependencies, ...core?.optionalDependencies }).toEqual({});
+  expect(command?.dependencies ?? {}).toEqual({});
+  expect(command?.optionalDependencies).toEqual(node?.optionalDependencies);
 });

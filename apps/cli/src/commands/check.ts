@@ -10,7 +10,7 @@ import {
 } from "@qcow2/core";
 import { type CacheMode, openImageStorage } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
-import { placeOf } from "../disks/open-image.ts";
+import { placeOf } from "../disks/named-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";

@@ -48,5 +48,5 @@ async function runHelp(
 async function manual(): Promise<string> {
   const { describeCommands } = await import("../completion/described-command.ts");
   const { manualPage } = await import("../manual/manual-page.ts");
-  return manualPage(await describeCommands(), await ownVersion());
+  return manualPage(await describeCommands(), ownVersion());
 }

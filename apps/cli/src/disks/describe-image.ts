@@ -1,7 +1,7 @@
 /** Collects what `info` prints. Only metadata is read, and no file that an image names unless the chain is wanted. */
-import { stat } from "node:fs/promises";
-import { type Disk, Qcow2Image, type Qcow2Info } from "@qcow2/core";
-import { FileStorage, openImageStorage } from "@qcow2/node";
+import fs from "node:fs";
+import type { Qcow2Info } from "@qcow2/core";
+import { FileStorage, type ImageInfo, imageInfo, openImageStorage } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import { type ImageName, plainPath } from "../options/image-name.ts";
@@ -9,7 +9,7 @@ import { nodeImage } from "../options/node-image.ts";
 import { FILE_DRIVERS } from "../options/node-options.ts";
 import { fullNames, type NodeTree, nodeFilename } from "../options/node-tree.ts";
 import type { BackingReport, ImageReport, SpecificData } from "../output/image-report.ts";
-import { openImage } from "./open-image.ts";
+import { assertEncryption, placeOf } from "./named-image.ts";
 import { combineNames } from "./path-names.ts";
 
 /** The image, and with `wholeChain` every backing file below it. @throws CommandError */
@@ -17,9 +17,11 @@ export async function describeChain(
   name: ImageName,
   { wholeChain }: { readonly wholeChain: boolean },
 ): Promise<ImageReport[]> {
-  const reports: ImageReport[] = [];
-  const seen = new Set<string>();
-  for (let next: ImageName | undefined = name; next !== undefined; ) {
+  const first = await describeImage(name);
+  const reports = [first];
+  if (!wholeChain) return reports;
+  const seen = new Set([await fileIdentity(name.path)]);
+  for (let next = backingName(first, name); next !== undefined; ) {
     const report = await describeImage(next);
     const identity = await fileIdentity(next.path);
     if (seen.has(identity)) {
@@ -27,7 +29,7 @@ export async function describeChain(
     }
     seen.add(identity);
     reports.push(report);
-    next = wholeChain ? backingName(report, next) : undefined;
+    next = backingName(report, next);
   }
   return reports;
 }
@@ -35,18 +37,27 @@ export async function describeChain(
 async function describeImage(name: ImageName): Promise<ImageReport> {
   assertNoBackingOptions(name);
   if (name.format !== undefined && FILE_DRIVERS.includes(name.format)) return await describeFile(name);
-  await using disk = await openImage(name, { metadataOnly: true });
+  const { format, virtualSize, qcow2 } = await infoOf(name);
   const file = await describeStorage(name, name.node?.children.get("file"));
   const common = {
-    filename: name.node === undefined ? name.path : nodeFilename(name.node, disk.format),
-    format: disk.format,
-    virtualSize: disk.size,
+    filename: name.node === undefined ? name.path : nodeFilename(name.node, format),
+    format,
+    virtualSize,
     actualSize: file.actualSize,
     children: [{ name: "file", report: file }],
   };
-  return disk instanceof Qcow2Image
-    ? { ...common, ...qcow2Part(name, disk.info()) }
-    : { ...common, ...rawPart(disk) };
+  return { ...common, ...(qcow2 === undefined ? RAW_PART : qcow2Part(name, qcow2)) };
+}
+
+async function infoOf(name: ImageName): Promise<ImageInfo> {
+  try {
+    const { cache, forceShare } = name;
+    const info = await imageInfo({ ...placeOf(name), cache, forceShare });
+    if (info.qcow2 !== undefined) assertEncryption(name, info.qcow2);
+    return info;
+  } catch (error) {
+    throw couldNotOpen(name.given, error);
+  }
 }
 
 function qcow2Part(name: ImageName, info: Qcow2Info): Partial<ImageReport> {
@@ -70,9 +81,7 @@ function qcow2Part(name: ImageName, info: Qcow2Info): Partial<ImageReport> {
 }
 
 /** Raw images have nothing of their own, except that QEMU says whether they are dirty: never. */
-function rawPart(_disk: Disk): Partial<ImageReport> {
-  return { dirty: false };
-}
+const RAW_PART: Partial<ImageReport> = { dirty: false };
 
 /** What only qcow2 images have. */
 export function qcow2Data(info: Qcow2Info): SpecificData {
@@ -178,6 +187,6 @@ function backingName({ backing }: ImageReport, from: ImageName): ImageName | und
 }
 
 async function fileIdentity(path: string): Promise<string> {
-  const { dev, ino } = await stat(path, { bigint: true });
+  const { dev, ino } = await fs.promises.stat(path, { bigint: true });
   return `${dev}:${ino}`;
 }

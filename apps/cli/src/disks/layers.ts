@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import fs from "node:fs";
 import { type Disk, Qcow2Image } from "@qcow2/core";
 import { resolveBackingName, resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
@@ -84,7 +84,7 @@ export async function assertNoFileOf(disk: Disk, targetPath: string, role: strin
 /** What tells two files apart whatever they are called; undefined if there is none. */
 export async function identityOf(path: string): Promise<string | undefined> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true });
+    const { dev, ino } = await fs.promises.stat(path, { bigint: true });
     return `${dev}:${ino}`;
   } catch {
     return undefined;

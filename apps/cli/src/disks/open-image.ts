@@ -1,11 +1,11 @@
 /** Opens what a command line names. Errors say which image could not be opened, and why. */
 import { type Codecs, type Disk, Qcow2Image, RawDisk, type WritableDisk } from "@qcow2/core";
-import { type CacheMode, type OpenDiskOptions, openDisk } from "@qcow2/node";
+import { type CacheMode, openDisk } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import type { ImageName } from "../options/image-name.ts";
-import { FILE_DRIVERS } from "../options/node-options.ts";
 import { type SnapshotSelector, selectSnapshot } from "../options/snapshot-selector.ts";
+import { assertEncryption, placeOf } from "./named-image.ts";
 
 export interface OpenImageOptions {
   /** Default true. */
@@ -45,38 +45,21 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
       writableBacking,
       image: { discard: discardOf(name) ?? options.discard, overlapCheck: name.overlapCheck },
     });
-    await assertEncryption(disk, name);
+    try {
+      if (disk instanceof Qcow2Image) assertEncryption(name, disk.info());
+    } catch (error) {
+      await disk.close();
+      throw error;
+    }
     return disk;
   } catch (error) {
     throw couldNotOpen(name.given, error);
   }
 }
 
-/** How the file is found and read. */
-export function placeOf({
-  path,
-  format,
-  range,
-  locking,
-  backing,
-  dataFile,
-}: ImageName): Pick<OpenDiskOptions, "path" | "format" | "range" | "locking" | "backing" | "dataFile"> {
-  // To QEMU, a file is a disk of its own; its bytes are those of a raw image.
-  const isFile = format !== undefined && FILE_DRIVERS.includes(format);
-  return { path, format: isFile ? "raw" : format, range, locking, backing, dataFile };
-}
-
 function discardOf({ discard }: ImageName): "ignore" | "unmap" | undefined {
   if (discard === undefined) return undefined;
   return discard === "unmap" || discard === "on" ? "unmap" : "ignore";
-}
-
-/** An image that can be read is not encrypted, and then nothing may claim that it is. */
-async function assertEncryption(disk: Disk, { encryption }: ImageName): Promise<void> {
-  if (encryption === undefined || !(disk instanceof Qcow2Image)) return;
-  if (disk.info().encryption !== "none") return;
-  await disk.close();
-  throw new CommandError(`No encryption in image header, but options specified format '${encryption}'`);
 }
 
 /** An image that is there, for writing in place. @throws CommandError `Could not open 'NAME': REASON` */

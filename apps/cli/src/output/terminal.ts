@@ -1,6 +1,6 @@
 /** Whether output goes to a person at a terminal. */
 import type { Writable } from "node:stream";
-import { WriteStream } from "node:tty";
+import type { WriteStream } from "node:tty";
 import type { ProgramName } from "../program.ts";
 
 export interface Terminal {
@@ -13,6 +13,11 @@ export interface Terminal {
  * QEMU's own prints, whatever the environment says about colours.
  */
 export function terminalOf(stream: Writable, program: ProgramName): Terminal | undefined {
-  if (program !== "qcow2" || !(stream instanceof WriteStream)) return undefined;
+  if (program !== "qcow2" || !isTerminal(stream)) return undefined;
   return { hasColours: stream.hasColors() };
+}
+
+/** Not by its class: `node:tty` would be loaded for it, and what it needs of the network, where there is no terminal. */
+function isTerminal(stream: Writable): stream is WriteStream {
+  return "isTTY" in stream && stream.isTTY === true;
 }

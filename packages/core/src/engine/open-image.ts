@@ -17,7 +17,6 @@ import { overlapClasses as classesOf, type MetadataClass, type OverlapCheck } fr
 import { readBitmapDirectory } from "./read-bitmap-directory.ts";
 import { readSnapshotTable } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
-import { rebuildRefcounts } from "./repair/rebuild-refcounts.ts";
 import { ResidentTable } from "./resident-table.ts";
 import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
 import { findSnapshot } from "./snapshots/find-snapshot.ts";
@@ -97,13 +96,19 @@ export interface OpenImage {
   readonly reader: GuestReader;
 }
 
-/** Opens the image; on failure everything that was opened on the way is closed, except `options.storage`. */
-export async function openImage(options: OpenOptions): Promise<OpenImage> {
+/** Makes the refcounts of a dirty image true again. */
+export type RepairDirty = (storage: Storage, layout: ImageLayout) => Promise<void>;
+
+/**
+ * Opens the image; on failure everything that was opened on the way is closed, except `options.storage`. `repairDirty`
+ * is needed for writing only, and passed in because it brings the whole check along.
+ */
+export async function openImage(options: OpenOptions, repairDirty?: RepairDirty): Promise<OpenImage> {
   const { storage } = options;
   const overlapClasses = classesOf(options.overlapCheck);
   const metadataOnly = options.metadataOnly ?? false;
   const readOnly = (options.readOnly ?? metadataOnly) || storage.readOnly || options.snapshot !== undefined;
-  const layout = await readLayout(storage, { repairs: !readOnly && (options.repair ?? true) });
+  const layout = await readLayout(storage, !readOnly && (options.repair ?? true) ? repairDirty : undefined);
   if (!readOnly) assertWritable(layout);
   if (!metadataOnly) assertNotEncrypted(layout);
   const cacheBytes = {
@@ -209,15 +214,12 @@ function createReader({
   return new GuestReader({ mapping, storage, dataStorage, backing, codec, compressionType });
 }
 
-/** Reads the layout; with `repairs`, a dirty image that is not marked as corrupt is repaired first. */
-async function readLayout(
-  storage: Storage,
-  { repairs }: { readonly repairs: boolean },
-): Promise<ImageLayout> {
+/** Reads the layout; with `repairDirty`, a dirty image that is not marked as corrupt is repaired first. */
+async function readLayout(storage: Storage, repairDirty: RepairDirty | undefined): Promise<ImageLayout> {
   const layout = await readImageLayout(storage);
   const state = layout.header.incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
-  if (!repairs || state !== INCOMPATIBLE_DIRTY) return layout;
-  await rebuildRefcounts(storage, layout);
+  if (repairDirty === undefined || state !== INCOMPATIBLE_DIRTY) return layout;
+  await repairDirty(storage, layout);
   return await readImageLayout(storage);
 }
 

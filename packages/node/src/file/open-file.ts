@@ -57,11 +57,21 @@ export async function openFile(
 async function refuseBeforeOpening(path: string, context: HostOperation): Promise<void> {
   let stat: fs.Stats;
   try {
-    stat = await fs.promises.stat(path);
+    stat = await statPath(path);
   } catch {
     return; // Opening says why, in its own words.
   }
   kindOf(stat, context);
+}
+
+/** `fs.promises` would do, and is a module of its own to load: at the start of a short command that is felt. */
+function statPath(path: string): Promise<fs.Stats> {
+  return new Promise((resolve, reject) => {
+    fs.stat(path, (error, stat) => {
+      if (error !== null) reject(error);
+      else resolve(stat);
+    });
+  });
 }
 
 function kindOf(stat: fs.Stats, { name, operation }: HostOperation): FileKind {

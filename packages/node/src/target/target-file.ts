@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { isQcow2Error, Qcow2Error } from "@qcow2/core";
@@ -73,6 +72,8 @@ export class TargetFile implements AsyncDisposable {
       });
     }
     // Hidden, short enough beside any name, and told apart from others by chance alone.
+    // Loaded only where a file is made, because it takes longer to load than many a command takes.
+    const { randomBytes } = await import("node:crypto");
     const temporaryName = `.qcow2-${randomBytes(8).toString("hex")}.part`;
     const temporaryPath = path.join(path.dirname(finalPath), temporaryName);
     try {

@@ -12,6 +12,7 @@ import {
 import { FileStorage } from "../file/file-storage.ts";
 import { ioError } from "../file/host-error.ts";
 import type { ImageUse } from "../locks/image-locks.ts";
+import { rawVirtualSize } from "../open/raw-virtual-size.ts";
 import { identityOf } from "../references/file-identity.ts";
 import { asQcow2Error } from "./find-files.ts";
 
@@ -57,15 +58,12 @@ export interface Content {
   readonly error: Qcow2Error | undefined;
 }
 
-/** Sectors, as everywhere in QEMU. */
-const SECTOR_BYTES = 512;
 /** A shorter file has no signature. */
 const MIN_SIGNATURE_BYTES = 4;
 
 /** A raw image of `size` bytes that was not opened. */
 export function rawContent(size: number): Content {
-  const virtualSize = Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
-  return { ...NOTHING, format: "raw", virtualSize };
+  return { ...NOTHING, format: "raw", virtualSize: rawVirtualSize(size) };
 }
 
 /** Opens the file for a look at its header, without a lock that others could notice. */

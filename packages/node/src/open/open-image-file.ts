@@ -1,0 +1,63 @@
+/** The file of an image: opened, its format known, and locked as QEMU would for that format. */
+import { PROBE_BYTES, probeFormat, Qcow2Error, type Storage } from "@qcow2/core";
+import { type FileAccess, openPlace } from "./image-place.ts";
+
+export interface OpenImageFileOptions extends FileAccess {
+  readonly path: string;
+  /** Default: found out by the first bytes. */
+  readonly format?: string | undefined;
+  readonly readOnly: boolean;
+  /** Only with `readOnly`. */
+  readonly forceShare?: boolean | undefined;
+}
+
+export interface ImageFile {
+  readonly storage: Storage & AsyncDisposable;
+  readonly format: "qcow2" | "raw";
+}
+
+/** @throws Qcow2Error "unsupported-format", and what `openPlace` throws */
+export async function openImageFile(options: OpenImageFileOptions): Promise<ImageFile> {
+  const { path, readOnly } = options;
+  // Like QEMU, readers of a raw image put up with writers; what a qcow2 image needs is added once it is known to be one.
+  const place = await openPlace(path, { ...options, lock: readOnly ? "shared" : "write" });
+  const { storage } = place;
+  try {
+    const format = options.format ?? (await probe(storage));
+    if (format !== "raw" && format !== "qcow2") throw unsupportedFormat(path, format);
+    if (format === "qcow2" && readOnly) place.lock("consistent");
+    return { storage, format };
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+async function probe(storage: Storage): Promise<string> {
+  const bytes = new Uint8Array(PROBE_BYTES);
+  return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
+}
+
+/** What an image can be, and this library does not read. */
+const OTHER_FORMATS: readonly string[] = [
+  "bochs",
+  "cloop",
+  "dmg",
+  "luks",
+  "parallels",
+  "qcow",
+  "qed",
+  "vdi",
+  "vhdx",
+  "vmdk",
+  "vpc",
+  "vvfat",
+];
+
+function unsupportedFormat(path: string, format: string): Qcow2Error<"unsupported-format"> {
+  const isKnown = OTHER_FORMATS.includes(format);
+  const message = isKnown
+    ? `'${path}' has the format '${format}', which is neither raw nor qcow2`
+    : `Unknown driver '${format}'`;
+  return new Qcow2Error("unsupported-format", message, { format });
+}
