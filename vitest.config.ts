@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./scripts/lib/longest-first.ts";
 
 const here = import.meta.dirname;
 const workspaces = ["packages", "apps"]
@@ -23,6 +24,7 @@ export default defineConfig({
   test: {
     // vitest leaves a processor to itself; most tests here wait for the processes that they start.
     maxWorkers: availableParallelism(),
+    sequence: { sequencer: LongestFirst },
     projects: workspaces.map((folder) => ({
       test: {
         name: folder,

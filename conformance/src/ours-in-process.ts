@@ -1,8 +1,6 @@
 /** Our built command without a process for each call: for sequences of hundreds of commands. */
-import { join } from "node:path";
 import { Writable } from "node:stream";
-import { pathToFileURL } from "node:url";
-import { REPOSITORY } from "./repository.ts";
+import { loadOurBundle } from "./our-bundle.ts";
 import type { ToolResult } from "./run-tool.ts";
 
 type Run = (
@@ -18,9 +16,7 @@ export async function tryOursInProcess(
   args: readonly string[],
   { cwd }: { readonly cwd?: string } = {},
 ): Promise<ToolResult> {
-  const { run } = (await import(pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.cjs")).href)) as {
-    run: Run;
-  };
+  const { run } = loadOurBundle() as { readonly run: Run };
   const [stdout, stderr] = [new TextSink(), new TextSink()];
   const before = process.cwd();
   if (cwd !== undefined) process.chdir(cwd);

@@ -30,6 +30,41 @@ describe("convert", () => {
     expect((await stat(at.file("c.img"))).mode & 0o777).toBe((await stat(at.file("a.img"))).mode & 0o777);
   });
 
+  test("--level trades time for size, and makes the same bytes with any number of threads", async () => {
+    const at = await workspace();
+    const bytes = await rawDisk(at, "a.img", 2);
+    for (let offset = 0; offset < bytes.length; offset += 40) {
+      bytes.writeUInt32LE((offset * 2654435761) >>> 0, offset);
+    }
+    await writeFile(at.file("a.img"), bytes);
+    const sizes: number[] = [];
+    for (const level of ["1", "9"]) {
+      const images: Buffer[] = [];
+      for (const parallel of ["1", "16"]) {
+        const name = `${level}-${parallel}.qcow2`;
+        await at.succeed("convert", "-c", "--level", level, "-m", parallel, "-O", "qcow2", "a.img", name);
+        expect(await at.succeed("compare", "a.img", name)).toBe("Images are identical.\n");
+        images.push(await readFile(at.file(name)));
+      }
+      expect(images[0]!.equals(images[1]!)).toBe(true);
+      sizes.push(images[0]!.length);
+    }
+    expect(sizes[0]).toBeGreaterThan(sizes[1]!);
+  });
+
+  test.each([
+    [["--level", "5"], "--level needs -c"],
+    [["-c", "--level", "0"], "Invalid compression level '0': 1 to 9, with zstd to 22"],
+    [["-c", "--level", "fast"], "Invalid compression level 'fast': 1 to 9, with zstd to 22"],
+    [["-c", "--level", "10"], "The compression levels of zlib are 1 to 9"],
+  ])("%j is refused, and nothing made", async (options, message) => {
+    const at = await workspace();
+    await rawDisk(at, "a.img", 1);
+    const outcome = await at.qcow2("convert", ...options, "-O", "qcow2", "a.img", "b.qcow2");
+    expect(outcome).toMatchObject({ exitCode: 1, stderr: `qcow2: ${message}\n` });
+    expect(await readdir(at.folder)).toEqual(["a.img"]);
+  });
+
   test("puts several sources one after the other", async () => {
     const at = await workspace();
     const [first, second] = [await rawDisk(at, "a.img", 1), await rawDisk(at, "b.img", 2)];

@@ -108,7 +108,7 @@ export const SESSION_CASES: readonly IoCaseGroup[] = [
       on("missing", ["length"]),
       on(".", ["length"]),
       on("raw", ["length"], ["-f", "qcow2"]),
-      on("disk", ["length"], ["-f", "nonsense"], [1]),
+      on("disk", ["length"], ["-f", "nonsense"]),
       on("raw", ["length", "write -P 1 0 512", "write -s disk 0 512", "write 3 5", "write -z 0 1"], [], [1]),
       { args: ["disk", "raw"], ledger: [1, 12] },
       { args: ["-x"], ledger: [1, 12] },

@@ -1,7 +1,5 @@
 /** The options that our built command has, and which of them a command line uses. */
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { REPOSITORY } from "../repository.ts";
+import { loadOurBundle } from "../our-bundle.ts";
 
 /** An entry of a command's option table. */
 interface OurOption {
@@ -19,18 +17,17 @@ interface Commands {
 
 const HELP: OurOption = { short: "h", long: "help" };
 
-async function ourCommands(): Promise<Commands["COMMANDS"]> {
-  const url = pathToFileURL(join(REPOSITORY, "apps/cli/dist/run.cjs")).href;
-  return ((await import(url)) as Commands).COMMANDS;
+function ourCommands(): Commands["COMMANDS"] {
+  return (loadOurBundle() as Commands).COMMANDS;
 }
 
-export async function ourCommandNames(): Promise<string[]> {
-  return Object.keys(await ourCommands());
+export function ourCommandNames(): string[] {
+  return Object.keys(ourCommands());
 }
 
 /** The spellings of a command's options, with their dashes: `-o`, `--options`; whether each takes a value. */
 export async function ourSpellings(command: string): Promise<ReadonlyMap<string, boolean>> {
-  const { options } = await (await ourCommands())[command]!.load();
+  const { options } = await ourCommands()[command]!.load();
   const spellings = new Map<string, boolean>();
   for (const { short, long, aliases = [], value } of [HELP, ...Object.values(options)]) {
     if (short !== undefined) spellings.set(`-${short}`, value !== undefined);

@@ -1,5 +1,5 @@
 import fs from "node:fs/promises";
-import { type Disk, type ErrorCode, isQcow2Error, Qcow2Image } from "@qcow2/core";
+import { type CreateOptions, type Disk, type ErrorCode, isQcow2Error, Qcow2Image } from "@qcow2/core";
 import { execa } from "execa";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { FileStorage } from "../src/file/file-storage.ts";
@@ -32,6 +32,33 @@ async function codeOf(work: Promise<Disk>): Promise<ErrorCode> {
   if (!isQcow2Error(error)) throw error;
   return error.code;
 }
+
+it("a snapshot is the image's own: backing files show what they are, whatever their snapshots are called", async () => {
+  const create = async (name: string, backingFile?: CreateOptions["backingFile"]) => {
+    const storage = await FileStorage.open(inDirectory(name), { create: true });
+    return await Qcow2Image.create({ storage, size: 65_536, references: fileReferences(), backingFile });
+  };
+  const [before, after] = [incompressible(512, 1), incompressible(512, 2)];
+  {
+    await using base = await create("base.qcow2");
+    await base.write({ offset: 0, from: before });
+    await base.createSnapshot({ name: "first" });
+    await base.write({ offset: 0, from: after });
+  }
+  {
+    await using overlay = await create("overlay.qcow2", { name: "base.qcow2", format: "qcow2" });
+    await overlay.createSnapshot({ name: "first" });
+  }
+  await fs.writeFile(inDirectory("base.raw"), after);
+  {
+    await using overlay = await create("over-raw.qcow2", { name: "base.raw", format: "raw" });
+    await overlay.createSnapshot({ name: "first" });
+  }
+  for (const name of ["overlay.qcow2", "over-raw.qcow2"]) {
+    await using disk = await open(name, { snapshot: "first" });
+    expect((await readAll(disk)).subarray(0, 512).equals(after), name).toBe(true);
+  }
+});
 
 describe("openDisk on raw files", () => {
   it("takes what has no signature for raw, and rounds its size up to sectors", async () => {

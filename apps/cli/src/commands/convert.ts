@@ -65,6 +65,7 @@ async function convertWithProgress(
   let succeeded = false;
   try {
     await convertImages(request, {
+      program: context.program,
       signal,
       onProgress: (done, total) => progress.report(done, total),
       onReadError: (message) => {

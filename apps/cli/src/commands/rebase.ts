@@ -1,6 +1,7 @@
 import type { Command, CommandContext } from "../command.ts";
 import { UsageError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
+import { COMPRESSION_LEVEL, parseCompressionLevel } from "../options/compression-level.ts";
 import { parseCacheMode } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName } from "../options/image-name.ts";
@@ -27,6 +28,7 @@ const OPTIONS: Readonly<
     | "backingFormat"
     | "unsafe"
     | "compress"
+    | "level"
     | "forceShare"
     | "cache"
     | "sourceCache"
@@ -56,6 +58,7 @@ const OPTIONS: Readonly<
     help: "change the name only: NEW has the content of the old backing file",
   },
   compress: { short: "c", long: "compress", help: "compress what is copied into FILE" },
+  level: COMPRESSION_LEVEL,
   forceShare: { ...FORCE_SHARE, help: "open NEW even while another process writes to it" },
   cache: { short: "t", long: "cache", value: "MODE", help: CACHE_HELP },
   sourceCache: { short: "T", long: "backing-cache", value: "MODE", help: CACHE_HELP },
@@ -105,6 +108,7 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
     backingFormat: args.value("backingFormat"),
     unsafe,
     compress: args.has("compress"),
+    level: parseCompressionLevel(args.value("level"), args.has("compress")),
     forceShare: args.has("forceShare"),
     cache,
     backingCache,

@@ -30,6 +30,7 @@ const VOCABULARY: Readonly<Record<string, ValueWords>> = {
   COUNT: FREE,
   DEF: FREE,
   FILE: FILES,
+  LEVEL: FREE,
   FMT: words(Object.keys(CREATION_OPTIONS)),
   MODE: words(Object.keys(CACHE_MODES)),
   N: FREE,

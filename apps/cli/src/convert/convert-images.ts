@@ -1,4 +1,5 @@
 /** The work of `convert`: opens the sources, makes or opens the target, copies, and finishes or takes back. */
+import { availableParallelism } from "node:os";
 import { type ConvertOptions, convertDisk } from "@qcow2/convert";
 import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { bufferPrimitives, fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
@@ -10,10 +11,13 @@ import { requireCompressor } from "../disks/require-compressor.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
+import type { ProgramName } from "../program.ts";
 import type { ConvertRequest, ExistingTarget, NewTarget } from "./convert-request.ts";
 import { assertTakesBitmaps, type BitmapsToCopy, bitmapsToCopy, copyBitmaps } from "./copy-bitmaps.ts";
 
 export interface ConvertEvents {
+  /** What hints call the command. */
+  readonly program: ProgramName;
   readonly signal: AbortSignal;
   onProgress(done: number, total: number): void;
   onReadError(message: string): void;
@@ -22,14 +26,15 @@ export interface ConvertEvents {
 /** @throws CommandError, Qcow2Error, the signal's reason; a new target is then not there, or is what it was. */
 export async function convertImages(request: ConvertRequest, events: ConvertEvents): Promise<void> {
   if (request.target.kind === "new") checkNewTarget(request.target);
-  await using codecs = nodeCodecs();
+  const threads = Math.min(request.parallel ?? Number.POSITIVE_INFINITY, availableParallelism());
+  await using codecs = nodeCodecs({ threads, level: request.level });
   await using source = await openSources(request, codecs);
   events.signal.throwIfAborted();
   const { target } = request;
   const bitmaps =
     request.bitmaps === "none"
       ? undefined
-      : bitmapsToCopy(source, { skipBroken: request.bitmaps === "usable" });
+      : bitmapsToCopy(source, { skipBroken: request.bitmaps === "usable", program: events.program });
   for (const name of bitmaps?.skipped ?? []) events.onReadError(`Skipping inconsistent bitmap '${name}'`);
   const job = { request, source, events, codecs, bitmaps };
   await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
@@ -77,7 +82,10 @@ async function openSources(
 async function convertToNew(job: Job, target: NewTarget): Promise<void> {
   const { source, codecs } = job;
   const { options, path } = target;
-  if (job.request.compress) requireCompressor(codecs, imageOptionsOf(options).compressionType ?? "zlib");
+  if (job.request.compress) {
+    const type = imageOptionsOf(options).compressionType ?? "zlib";
+    requireCompressor({ codecs, type, level: job.request.level });
+  }
   options.set("size", String(source.size));
   const backing = await openBacking(target, codecs);
   let image: NewImage;
@@ -132,7 +140,8 @@ async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promis
 async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
   await using disk = await openWritable(target.name, job.codecs, { cache: job.request.targetCache });
   if (job.request.compress && disk instanceof Qcow2Image) {
-    requireCompressor(job.codecs, disk.info().compressionType);
+    const { codecs, request } = job;
+    requireCompressor({ codecs, type: disk.info().compressionType, level: request.level });
   }
   if (job.bitmaps !== undefined) assertTakesBitmaps(job.bitmaps, disk);
   if (disk.size < job.source.size) throw new CommandError("output file is smaller than input file");

@@ -1,4 +1,5 @@
 import { CACHE_HELP, FORCE_SHARE, IMAGE_OPTS, OBJECT, PROGRESS, QUIET } from "../commands/common-options.ts";
+import { COMPRESSION_LEVEL } from "../options/compression-level.ts";
 import type { OptionSpec } from "../options/getopt.ts";
 
 type Name =
@@ -10,6 +11,7 @@ type Name =
   | "targetFormat"
   | "options"
   | "compress"
+  | "level"
   | "backing"
   | "backingFormat"
   | "sparseSize"
@@ -66,6 +68,7 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
     help: "options of the format, NAME=VALUE,...; 'help' lists them",
   },
   compress: { short: "c", long: "compress", help: "write compressed clusters (qcow2)" },
+  level: COMPRESSION_LEVEL,
   backing: {
     short: "B",
     long: "backing",
@@ -102,7 +105,12 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
     help: CACHE_HELP,
   },
   outOfOrder: { short: "W", long: "oob-writes", help: "write in the order in which reads finish" },
-  parallel: { short: "m", long: "parallel", value: "COUNT", help: "requests at a time, 1 to 16; default 8" },
+  parallel: {
+    short: "m",
+    long: "parallel",
+    value: "COUNT",
+    help: "requests at a time, 1 to 16, default 8; and no more threads, default all cores",
+  },
   rateLimit: {
     short: "r",
     long: "rate",

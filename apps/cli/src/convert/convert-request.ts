@@ -1,7 +1,8 @@
 /** Reads a `convert` command line. Everything that can be judged without opening an image is judged here. */
 
 import type { CacheMode } from "@qcow2/node";
-import { CommandError, UsageError } from "../errors/command-errors.ts";
+import { CommandError } from "../errors/command-errors.ts";
+import { parseCompressionLevel } from "../options/compression-level.ts";
 import { CreationOptions } from "../options/creation-options.ts";
 import { parseCacheMode } from "../options/enumerations.ts";
 import type { ParsedArguments } from "../options/getopt.ts";
@@ -18,6 +19,8 @@ export interface ConvertRequest {
   readonly sourceCache: CacheMode | undefined;
   readonly targetCache: CacheMode | undefined;
   readonly compress: boolean;
+  /** Of the compression; undefined for the library's own. */
+  readonly level: number | undefined;
   /** Bytes; 0 writes everything. */
   readonly sparseBytes: number | undefined;
   readonly parallel: number | undefined;
@@ -51,7 +54,7 @@ export interface ExistingTarget {
 
 type Arguments = ParsedArguments<ConvertOptionTable>;
 
-/** @throws CommandError for what cannot be, UsageError for what cannot be understood */
+/** @throws CommandError for what cannot be, or cannot be understood */
 export function parseConvertRequest(args: Arguments): ConvertRequest {
   checkCombinations(args);
   const sparseBytes = parseSparseSize(args.value("sparseSize"));
@@ -79,6 +82,7 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
     sourceCache,
     targetCache,
     compress: args.has("compress"),
+    level: parseCompressionLevel(args.value("level"), args.has("compress")),
     sparseBytes,
     parallel,
     outOfOrder: args.has("outOfOrder"),
@@ -184,7 +188,7 @@ function parseParallel(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const count = /^\s*\+?(0[xX][0-9a-fA-F]+|\d+)$/.test(text) ? Number(text) : Number.NaN;
   if (!(count >= 1 && count <= MAX_PARALLEL)) {
-    throw new UsageError(`Invalid number of coroutines specified. Must be between 1 and ${MAX_PARALLEL}.`);
+    throw new CommandError(`Invalid number of coroutines specified. Must be between 1 and ${MAX_PARALLEL}.`);
   }
   return count;
 }

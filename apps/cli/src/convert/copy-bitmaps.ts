@@ -2,6 +2,7 @@
 import { type BitmapAction, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { CommandError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
+import type { ProgramName } from "../program.ts";
 
 export interface BitmapsToCopy {
   readonly source: Qcow2Image;
@@ -14,7 +15,10 @@ export interface BitmapsToCopy {
  * What there is to copy, judged before anything is written.
  * @throws CommandError if the source has none that can be copied, or one that was not saved
  */
-export function bitmapsToCopy(disk: Disk, { skipBroken }: { readonly skipBroken: boolean }): BitmapsToCopy {
+export function bitmapsToCopy(
+  disk: Disk,
+  { skipBroken, program }: { readonly skipBroken: boolean; readonly program: ProgramName },
+): BitmapsToCopy {
   const source = disk;
   if (!(source instanceof Qcow2Image) || source.info().version < 3) {
     throw new CommandError("Source lacks bitmap support");
@@ -26,9 +30,9 @@ export function bitmapsToCopy(disk: Disk, { skipBroken }: { readonly skipBroken:
     .map(({ name }) => name)
     .reverse();
   if (broken[0] !== undefined && !skipBroken) {
-    throw new CommandError(
-      `Cannot copy inconsistent bitmap '${broken[0]}': --skip-broken-bitmaps leaves it out, 'bitmap --remove' deletes it`,
-    );
+    throw new CommandError(`Cannot copy inconsistent bitmap '${broken[0]}'`, {
+      hints: [`Try --skip-broken-bitmaps, or use '${program} bitmap --remove' to delete it`],
+    });
   }
   const names = bitmaps.filter(({ inUse }) => !inUse).map(({ name }) => name);
   return { source, names, skipped: broken };

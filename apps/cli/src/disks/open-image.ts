@@ -1,6 +1,13 @@
 /** Opens what a command line names. Errors say which image could not be opened, and why. */
-import { type Codecs, type Disk, Qcow2Image, RawDisk, type WritableDisk } from "@qcow2/core";
-import { type CacheMode, openDisk } from "@qcow2/node";
+import {
+  type Codecs,
+  type Disk,
+  Qcow2Image,
+  RawDisk,
+  type SnapshotInfo,
+  type WritableDisk,
+} from "@qcow2/core";
+import { type CacheMode, type OpenDiskOptions, openDisk } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import type { ImageName } from "../options/image-name.ts";
@@ -22,7 +29,7 @@ export interface OpenImageOptions {
   readonly cache?: CacheMode | undefined;
 }
 
-/** @throws CommandError `Could not open 'NAME': REASON` */
+/** @throws CommandError `Could not open 'NAME': REASON`, or that there is no such snapshot */
 export async function openImage(name: ImageName, options: OpenImageOptions = {}): Promise<Disk> {
   const { readOnly = true, metadataOnly = false, snapshot, codecs, cache, writableBacking } = options;
   const common = {
@@ -33,9 +40,10 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
     // As qemu-img does: images made before formats were recorded still open.
     probeBacking: true,
   } as const;
+  const snapshotId =
+    snapshot === undefined ? undefined : selectSnapshot(await snapshotsOf(name, common), snapshot);
   try {
     if (!readOnly && name.readOnly === true) throw new CommandError("Block node is read-only");
-    const snapshotId = snapshot === undefined ? undefined : await findSnapshot(common, snapshot);
     const disk = await openDisk({
       ...common,
       readOnly,
@@ -74,10 +82,12 @@ export async function openWritable(
   throw new CommandError(`Could not open '${name.given}': The format '${disk.format}' cannot be written`);
 }
 
-async function findSnapshot(
-  image: Parameters<typeof openDisk>[0],
-  selector: SnapshotSelector,
-): Promise<string> {
-  await using disk = await openDisk({ ...image, readOnly: true, metadataOnly: true });
-  return selectSnapshot(disk instanceof Qcow2Image ? disk.info().snapshots : [], selector);
+/** @throws CommandError `Could not open 'NAME': REASON` */
+async function snapshotsOf(name: ImageName, image: OpenDiskOptions): Promise<readonly SnapshotInfo[]> {
+  try {
+    await using disk = await openDisk({ ...image, readOnly: true, metadataOnly: true });
+    return disk instanceof Qcow2Image ? disk.info().snapshots : [];
+  } catch (error) {
+    throw couldNotOpen(name.given, error);
+  }
 }

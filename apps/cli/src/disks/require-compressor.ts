@@ -1,10 +1,21 @@
 import type { Codecs, CompressionType } from "@qcow2/core";
 import { CommandError } from "../errors/command-errors.ts";
+import { MAX_COMPRESSION_LEVEL } from "../options/compression-level.ts";
 
-/** @throws CommandError if this runtime can only decompress, before anything is written. */
-export function requireCompressor(codecs: Codecs, type: CompressionType): void {
-  if (codecs[type]?.compress !== undefined) return;
-  throw new CommandError(
-    `Compressing with ${type} needs Node.js 22.15 or newer; this is ${process.versions.node} (zlib works here)`,
-  );
+export interface CompressorRequest {
+  readonly codecs: Codecs;
+  readonly type: CompressionType;
+  /** Undefined for the library's own. */
+  readonly level: number | undefined;
+}
+
+/** @throws CommandError if this runtime can only decompress, or has no such level, before anything is written. */
+export function requireCompressor({ codecs, type, level = 1 }: CompressorRequest): void {
+  if (codecs[type]?.compress === undefined) {
+    throw new CommandError(
+      `Compressing with ${type} needs Node.js 22.15 or newer; this is ${process.versions.node} (zlib works here)`,
+    );
+  }
+  const highest = MAX_COMPRESSION_LEVEL[type];
+  if (level > highest) throw new CommandError(`The compression levels of ${type} are 1 to ${highest}`);
 }

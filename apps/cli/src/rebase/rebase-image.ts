@@ -20,6 +20,8 @@ export interface RebaseRequest {
   /** Change the header only. */
   readonly unsafe: boolean;
   readonly compress: boolean;
+  /** Of the compression; undefined for the library's own. */
+  readonly level: number | undefined;
   /** For the new backing file. */
   readonly forceShare: boolean;
   /** For the image and its backing files as they are, and for the new backing file. */
@@ -36,10 +38,10 @@ export interface RebaseEvents {
 /** @throws CommandError, Qcow2Error, the signal's reason; the image then has its old backing file and content. */
 export async function rebaseImage(request: RebaseRequest, events: RebaseEvents): Promise<void> {
   const { name, backing, backingFormat, unsafe } = request;
-  await using codecs = nodeCodecs();
+  await using codecs = nodeCodecs({ level: request.level });
   const overlay = await openWritable(name, codecs, { metadataOnly: unsafe, cache: request.cache });
   try {
-    if (request.compress) assertCompresses(overlay, codecs);
+    if (request.compress) assertCompresses(overlay, codecs, request.level);
     if (backingFormat !== undefined) assertFormatName(backingFormat);
     if (!(overlay instanceof Qcow2Image)) throw couldNotChange(request, "Operation not supported");
     if (backing !== undefined) await assertNoLoop(request, backing);
@@ -130,11 +132,11 @@ function inQemuWords(error: unknown): unknown {
   return error.message.startsWith(noSpace) ? new CommandError(noSpace, { cause: error }) : error;
 }
 
-function assertCompresses(overlay: WritableDisk, codecs: Codecs): void {
+function assertCompresses(overlay: WritableDisk, codecs: Codecs, level: number | undefined): void {
   if (!(overlay instanceof Qcow2Image)) {
     throw new CommandError("Compression not supported for this file format");
   }
-  requireCompressor(codecs, overlay.info().compressionType);
+  requireCompressor({ codecs, type: overlay.info().compressionType, level });
 }
 
 function assertFormatGiven(request: RebaseRequest): void {

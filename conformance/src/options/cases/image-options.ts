@@ -27,7 +27,7 @@ export const IMAGE_OPTIONS_CASES: readonly DeclaredCase[] = [
   `info ${OPTIONS}=raw,offset=2M,file.filename=raw`,
   `info ${OPTIONS}=raw,offset=512k,size=1M,file.filename=raw`,
   `info ${OPTIONS}=raw,size=100,file.filename=raw`,
-  { line: `info ${OPTIONS}=raw,offset=abc,file.filename=raw`, ledger: [1] },
+  `info ${OPTIONS}=raw,offset=abc,file.filename=raw`,
   `info ${OPTIONS}=file,filename=raw`,
   `info --output=json -f file raw`,
   `map --output=json ${OPTIONS}=file,filename=raw`,

@@ -40,12 +40,13 @@ export async function openFile(
 ): Promise<OpenedFile> {
   const { name, readOnly } = options;
   const operation = options.create === true ? "create" : "open";
+  const attempt = { name, operation, readOnly };
   let fd: number | undefined;
   try {
     // Asked before opening, too: opening a pipe that has no other end waits for one.
-    await refuseBeforeOpening(path, { name, operation });
+    await refuseBeforeOpening(path, attempt);
     fd = await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
-    const kind = kindOf(fs.fstatSync(fd), { name, operation });
+    const kind = kindOf(fs.fstatSync(fd), attempt);
     const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
     return { fd, path, readOnly, kind, deviceBytes };
   } catch (error) {
@@ -54,7 +55,11 @@ export async function openFile(
   }
 }
 
-async function refuseBeforeOpening(path: string, context: HostOperation): Promise<void> {
+interface Attempt extends HostOperation {
+  readonly readOnly: boolean;
+}
+
+async function refuseBeforeOpening(path: string, context: Attempt): Promise<void> {
   let stat: fs.Stats;
   try {
     stat = await statPath(path);
@@ -74,11 +79,12 @@ function statPath(path: string): Promise<fs.Stats> {
   });
 }
 
-function kindOf(stat: fs.Stats, { name, operation }: HostOperation): FileKind {
+function kindOf(stat: fs.Stats, { name, operation, readOnly }: Attempt): FileKind {
   if (stat.isFile()) return "file";
   if (stat.isBlockDevice()) return "block-device";
   if (stat.isDirectory()) {
-    if (operation === "create") throw ioError("EISDIR", { operation, name });
+    // The host refuses to write one; reading one it would open, and QEMU refuses that.
+    if (!readOnly) throw ioError("EISDIR", { operation, name });
     const message = `'file' driver requires '${name}' to be a regular file`;
     throw new Qcow2Error("io", message, { operation: "open", name, errno: "EISDIR" });
   }

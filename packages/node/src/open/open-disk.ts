@@ -50,8 +50,10 @@ export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | R
   if (forceShare === true && !readOnly) throw new TypeError("forceShare needs readOnly");
   sharedCodecs ??= nodeCodecs();
   const codecs = options.codecs ?? sharedCodecs;
+  const { followReferences: follow, probeBacking, writableBacking, image, cache } = options;
+  // Named one by one: what is said of the image (its snapshot, its part of a file) does not go for its backing files.
   const references = new FileReferences(
-    { ...rest, follow: options.followReferences, forceShare, codecs },
+    { follow, probeBacking, forceShare, codecs, writableBacking, image, cache },
     { override: { backing, dataFile } },
   );
   return openFileDisk({

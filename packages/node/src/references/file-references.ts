@@ -109,7 +109,7 @@ export class FileReferences implements References {
   }: BackingReference & { readonly path: string }): Promise<Disk> {
     const above = await this.#chainDownTo(from);
     await assertNotIn(above, path, name);
-    const { probeBacking = false, writableBacking, image } = this.#options;
+    const { probeBacking = false, writableBacking, image, forceShare, codecs, cache } = this.#options;
     if (format === undefined && !probeBacking) {
       const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
       throw new Qcow2Error("backing-format-missing", message, { name });
@@ -119,7 +119,9 @@ export class FileReferences implements References {
     const depth = this.#depth + 1;
     const references = new FileReferences(this.#options, { above, depth, override });
     return openFileDisk({
-      ...this.#options,
+      forceShare,
+      codecs,
+      cache,
       path,
       format,
       range: override.range,
