@@ -125,7 +125,7 @@ async function runWithoutCommand(
   }
   if (name === "-V" || isAbbreviation(name, "--version")) {
     const { versionText } = await import("./output/version-text.ts");
-    await out.print(versionText(program));
+    await out.print(versionText("qemu-img"));
     return 0;
   }
   if (name === "-T" || name.startsWith("--trace")) throw new CommandError("Tracing is not supported");

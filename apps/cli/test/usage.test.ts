@@ -35,6 +35,14 @@ describe("help", () => {
   });
 });
 
+test("--version can be read as scripts read qemu-img's: from the start of the line, by its third word, anywhere", async () => {
+  const { start } = await workspace();
+  const { stdout } = await start("--version");
+  expect(stdout).toMatch(/^qemu-img version 10\.0\.\d+ \(qcow2 \d+\.\d+\.\d+\)\n$/);
+  expect(stdout.split(" ")[2]).toMatch(/^10\.0\.\d+$/);
+  expect(/version\s+(\d+)\.(\d+)/i.exec(stdout)?.slice(1)).toEqual(["10", "0"]);
+});
+
 describe("called through a link named qemu-img", () => {
   test("it speaks as qemu-img", async () => {
     const { folder, file } = await workspace();

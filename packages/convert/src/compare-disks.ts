@@ -5,7 +5,7 @@ import { CompareChunks, type CompareItem, compareExtents } from "./compare-plan.
 import { extentPairs, MapFailure } from "./extent-pairs.ts";
 import { TaskGroup } from "./task-group.ts";
 
-const DEFAULT_PARALLEL = 8;
+const DEFAULT_PARALLEL = 4;
 const DEFAULT_CHUNK_BYTES = 2 ** 20;
 const SECTOR_SIZE = 512;
 
@@ -14,7 +14,7 @@ export interface CompareOptions {
   readonly second: Disk;
   /** Sizes have to be equal, and what is stored, zero, compressed or left to nobody has to be so on both sides. */
   readonly strict?: boolean | undefined;
-  /** Chunks in work at a time. Default 8. Memory: twice this many times `chunkBytes`. */
+  /** Chunks in work at a time. Default 4. Memory: twice this many times `chunkBytes`. */
   readonly parallel?: number | undefined;
   /** Bytes of the largest read. Default 1 MiB. */
   readonly chunkBytes?: number | undefined;

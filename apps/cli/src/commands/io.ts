@@ -66,7 +66,7 @@ ${NOTES_ON_NAMES}`,
 
 async function runIo(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
   if (args.has("version")) {
-    await context.out.print(versionText(context.program));
+    await context.out.print(versionText("qemu-io"));
     return 0;
   }
   if (args.has("trace")) throw new CommandError("Tracing is not supported");

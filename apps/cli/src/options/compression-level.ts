@@ -9,7 +9,7 @@ export const MAX_COMPRESSION_LEVEL: Readonly<Record<CompressionType, number>> = 
 export const COMPRESSION_LEVEL: OptionSpec = {
   long: "level",
   value: "LEVEL",
-  help: "with -c: 1 (fast) to 9 (small), with zstd to 22; default 6, with zstd 3",
+  help: "with -c: 1 (fast) to 9 (small), with zstd to 22; default 4, with zstd 3",
 };
 
 /** @throws CommandError for anything but a level that one of the libraries has, and without compression */

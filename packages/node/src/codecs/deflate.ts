@@ -6,8 +6,11 @@ import { ReusedStream } from "./reused-stream.ts";
 const WRITE_WINDOW_BITS = 12;
 /** The most memory for the compressor's tables, as in QEMU. */
 const WRITE_MEMORY_LEVEL = 9;
-/** zlib's own default, level 6. */
-const DEFAULT_LEVEL = -1;
+/**
+ * zlib's own default is 6, and QEMU's. In a window of 4 KiB that makes an operating system's disk 2 % smaller than 4
+ * does, and takes more than half as long again.
+ */
+const DEFAULT_LEVEL = 4;
 /** With a little more room than the output needs, zlib is asked once; without, it is asked again to learn that it is done. */
 const SPARE_BYTES = 64;
 

@@ -18,7 +18,7 @@ export interface NodeCodecsOptions {
    * calling thread.
    */
   readonly threads?: number | undefined;
-  /** Compression level, 1 (fast) to 22 (small); deflate has 9. Default: each library's own (6 and 3). */
+  /** Compression level, 1 (fast) to 22 (small); deflate has 9. Default: 4 with deflate, 3 with zstd. */
   readonly level?: number | undefined;
 }
 

@@ -37,6 +37,8 @@ export class ReferenceWindow {
   readonly #clusterBits: number;
   readonly #fileSize: number;
   readonly #report: CheckReport;
+  /** Clusters at the start of the arrays that may have counts. */
+  #used = 0;
 
   constructor(options: {
     readonly geometry: Geometry;
@@ -66,8 +68,10 @@ export class ReferenceWindow {
     this.isFirstPass = first === 0;
     this.first = first;
     this.end = end;
-    this.counts.fill(0, 0, end - first);
-    this.flags.fill(0, 0, end - first);
+    // New arrays are zero, and their pages not there yet.
+    this.counts.fill(0, 0, this.#used);
+    this.flags.fill(0, 0, this.#used);
+    this.#used = Math.max(this.#used, end - first);
   }
 
   /**
