@@ -80,6 +80,7 @@ const REFUSED: readonly CreateCase[] = [
   option("cluster_size=256"),
   option("cluster_size=4M"),
   option("refcount_bits=3"),
+  option("refcount_bits=-16"),
   option("refcount_bits=128"),
   option("compat=0.10,refcount_bits=8"),
   option("compat=0.10,lazy_refcounts=on"),

@@ -41,6 +41,7 @@ export const SESSION_CASES: readonly IoCaseGroup[] = [
       { args: ["-c", "open -o driver=qcow2 -o lazy-refcounts=on disk", "-c", "length"] },
       { args: ["-c", "open -o driver=qcow2,read-only=on -r disk", "-c", "write 0 1"] },
       { args: ["-c", "open -o nonsense=1 disk"], ledger: [1] },
+      { args: ["-c", 'open -o driver=qcow2 json:{"driver":"raw","file.filename":"disk"}', "-c", "length"] },
       { args: ["-c", "open -d unmap -t none -i threads -C -s -k -n -U disk", "-c", "length"] },
       {
         args: ["-c", "open -t x disk", "-c", "open -d x disk", "-c", "open -i x disk", "-c", "open -U disk"],

@@ -146,10 +146,11 @@ function readValue(option: CreationOption, text: string): string | number | bool
 }
 
 function readNumber(name: string, text: string): number {
-  if (!/^\s*\+?(0[xX][0-9a-fA-F]+|\d+)$/.test(text)) {
-    throw new CommandError(`Parameter '${name}' expects a number`);
-  }
-  return exactNumber(name, BigInt(text.replace("+", "").trim()));
+  const [, sign, digits] = /^\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)$/.exec(text) ?? [];
+  if (digits === undefined) throw new CommandError(`Parameter '${name}' expects a number`);
+  // A number as far as QEMU is concerned; that it is out of range is for the option to say.
+  const number = exactNumber(name, BigInt(digits));
+  return sign === "-" ? -number : number;
 }
 
 function printed(option: CreationOption, value: string, given: boolean): string {

@@ -7,7 +7,7 @@ import type { OverlapCheck } from "@qcow2/core";
 import type { BackingOverride, CacheMode, FileRange } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
-import { parseJsonName } from "./json-name.ts";
+import { isJsonName, parseJsonName } from "./json-name.ts";
 import { type NodeImage, nodeImage } from "./node-image.ts";
 import { type NodeTree, type NodeValue, nodeTree } from "./node-tree.ts";
 import { parseOptionList } from "./option-list.ts";
@@ -57,7 +57,7 @@ export function parseImageName(given: string, options: ImageNameOptions = {}): I
     if (format !== undefined) throw new CommandError("--image-opts and --format are mutually exclusive");
     return parseNodeName({ given, values: imageOptions(given), forceShare });
   }
-  if (given.startsWith("json:")) {
+  if (isJsonName(given)) {
     return parseNodeName({ given, values: parseJsonName(given), format, forceShare });
   }
   return { given, path: plainPath(given), format, forceShare };

@@ -3,6 +3,10 @@ import type { NodeScalar, NodeValue } from "./node-tree.ts";
 
 const PREFIX = "json:";
 
+export function isJsonName(name: string): boolean {
+  return name.startsWith(PREFIX);
+}
+
 /** The members of `json:{...}`, nested ones with dots: `file.filename`. @throws CommandError */
 export function parseJsonName(name: string): NodeValue[] {
   let value: unknown;

@@ -177,7 +177,8 @@ function tryDecodeExtensions(bytes: Uint8Array, start: number, end: number): rea
 function checkFeatures(header: Header, extensions: readonly HeaderExtension[]): void {
   const unknown = header.incompatibleFeatures & ~knownFeatureMask(FEATURE_TYPE_INCOMPATIBLE);
   if (unknown === 0n) return;
-  const table = extensions.find(({ type }) => type === EXTENSION_FEATURE_NAMES);
+  // Of several tables the last counts, as in QEMU.
+  const table = extensions.findLast(({ type }) => type === EXTENSION_FEATURE_NAMES);
   const names: readonly NamedFeature[] = table === undefined ? [] : decodeFeatureNames(table.data);
   const features = incompatibleFeatureNames(unknown, names);
   throw new Qcow2Error("unsupported-feature", `Unsupported qcow2 feature(s): ${features.join(", ")}`, {

@@ -2,8 +2,10 @@
 
 import { parseSwitch } from "../../options/enumerations.ts";
 import type { OptionSpec } from "../../options/getopt.ts";
-import { parseImageName, parseNodeName } from "../../options/image-name.ts";
+import { type ImageName, parseImageName, parseNodeName } from "../../options/image-name.ts";
+import { isJsonName, parseJsonName } from "../../options/json-name.ts";
 import { isOptionWithoutEffect } from "../../options/node-options.ts";
+import type { NodeValue } from "../../options/node-tree.ts";
 import { joinOptionLists, parseOptionList } from "../../options/option-list.ts";
 import type { IoImplementation, IoOutcome } from "../io-command.ts";
 import { OPEN_OPTIONS, openFlags, parseCacheMode } from "../open-flags.ts";
@@ -31,18 +33,20 @@ async function runOpen(words: readonly string[], session: IoSession): Promise<Io
   if (rest.length > 0) throw new MisusedCommand();
   if (session.hasImage) throw new Refusal("file open already, try 'help close'", "named");
   const lists = args.values("options");
-  const list = lists.length === 0 ? undefined : joinOptionLists(lists);
-  const name =
-    list === undefined && path !== undefined
-      ? parseImageName(path)
-      : parseNodeName({
-          given: path ?? list ?? "",
-          values: parseOptionList(list ?? ""),
-          path,
-          forceShare: false,
-        });
+  const name = imageName(path, lists.length === 0 ? undefined : joinOptionLists(lists));
   session.image = await openIoImage({ name, flags, codecs: session.codecs });
   return "done";
+}
+
+/** The options go before those that a name in JSON has. */
+function imageName(path: string | undefined, list: string | undefined): ImageName {
+  if (list === undefined && path !== undefined) return parseImageName(path);
+  const values: readonly NodeValue[] = parseOptionList(list ?? "");
+  const given = path ?? list ?? "";
+  if (path === undefined || !isJsonName(path))
+    return parseNodeName({ given, values, path, forceShare: false });
+  const own = parseJsonName(path).filter(({ name }) => !values.some((value) => value.name === name));
+  return parseNodeName({ given, values: [...own, ...values], forceShare: false });
 }
 
 export const closeCommand: IoImplementation = {
