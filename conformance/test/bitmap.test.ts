@@ -148,7 +148,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     { words: ["--remove", "image", "broken"] },
     { words: ["-b", "larger", "-F", "qcow2", "--merge", "big", "image", "one"] },
     { words: ["-b", "larger", "-F", "qcow2", "--merge", "missing", "image", "one"] },
-    // All actions or none: see ledger 11.
+    // All actions or none: see "Further differences" in the ledger.
     { words: ["--remove", "--clear", "image", "one"], except: "everything" as const },
     { words: ["--add", "--clear", "--remove", "image", "new"] },
     { words: ["image", "one"] },
