@@ -81,7 +81,11 @@ export function assertNotShared({ given, forceShare }: ImageName): void {
  * @throws CommandError
  */
 export function plainPath(name: string): string {
-  if (name.startsWith("file:")) return name.slice("file:".length);
+  if (name.startsWith("file:")) {
+    const path = name.slice("file:".length);
+    // In front of what would read as another protocol, as QEMU calls such a file from then on.
+    return protocolOf(path) === undefined ? path : `./${path}`;
+  }
   const protocol = protocolOf(name);
   if (protocol === undefined) return name;
   throw new CommandError(
