@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SCRIPTS, scriptPath, type TestCase } from "./source.ts";
+import { SCRIPTS, type TestCase } from "./source.ts";
 import { ASKED_FOR_VARIABLE, type ToolPaths } from "./tools.ts";
 
 export type Outcome =
@@ -52,7 +52,7 @@ function runCheck({ test, tools, folder, askedFor, timeoutMs }: CheckOptions): P
   const directories = { TEST_DIR: join(folder, "scratch"), SOCK_DIR: join(folder, "sock") };
   for (const directory of Object.values(directories)) mkdirSync(directory);
   return new Promise((resolve, reject) => {
-    const child = spawn(join(SCRIPTS, "check"), ["-tap", `-${test.format}`, scriptPath(test.script)], {
+    const child = spawn(join(SCRIPTS, "check"), ["-tap", `-${test.format}`, test.script], {
       cwd: SCRIPTS,
       // A group of its own, so that a script that hangs can be ended with everything that it started.
       detached: true,

@@ -36,11 +36,6 @@ export function sourceVersion(): string | undefined {
   return (JSON.parse(readFileSync(stamp, "utf8")) as { readonly version: string }).version;
 }
 
-/** Every script, by its path below `SCRIPTS`: numbered ones first, then those with names. */
-export function scriptPath(script: string): string {
-  return /^\d/.test(script) ? script : join("tests", script);
-}
-
 /** All scripts, numbered ones first. */
 export function listScripts(): readonly string[] {
   return [
@@ -51,7 +46,8 @@ export function listScripts(): readonly string[] {
 
 /** True if QEMU expects another output of a script for this format. */
 export function hasOutputFor({ script, format }: TestCase): boolean {
-  return existsSync(join(SCRIPTS, `${scriptPath(script)}.out.${format}`));
+  const folder = /^\d/.test(script) ? SCRIPTS : join(SCRIPTS, "tests");
+  return existsSync(join(folder, `${script}.out.${format}`));
 }
 
 function isScript(path: string): boolean {
