@@ -62,6 +62,7 @@ export const WHY_NOT: Readonly<Record<string, string>> = {
   "261": LAYOUT,
   "268": BLKDEBUG,
   "270": OTHER_DRIVERS,
+  "271": `${LAYOUT}; check repairs more than QEMU's`,
   "287": "compresses with zstd, which Node.js can from 22.15 on; there it passes",
   "289": BLKDEBUG,
   "305": "a damaged refcount table is refused in other words (ledger 1)",
