@@ -67,5 +67,7 @@ export const WHY_NOT: Readonly<Record<string, string>> = {
   "289": BLKDEBUG,
   "305": "a damaged refcount table is refused in other words (ledger 1)",
   "313": LAYOUT,
+  "qemu-img-close-errors":
+    "one of its images names its backing file with JSON, which is refused (LEDGER.md, further differences), to reach it through blkdebug",
   "raw:150": OTHER_DRIVERS,
 };

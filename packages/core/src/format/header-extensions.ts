@@ -72,10 +72,10 @@ export function encodeHeaderExtensions(extensions: readonly HeaderExtension[]): 
 
 const FEATURE_NAME_ENTRY_BYTES = 48;
 
-/** Decodes the feature name table; an incomplete last entry is ignored. */
+/** Decodes the feature name table; as in QEMU, an incomplete last entry reads as if zeroes followed. */
 export function decodeFeatureNames(data: Uint8Array): NamedFeature[] {
   const features: NamedFeature[] = [];
-  for (let at = 0; at + FEATURE_NAME_ENTRY_BYTES <= data.length; at += FEATURE_NAME_ENTRY_BYTES) {
+  for (let at = 0; at + 2 < data.length; at += FEATURE_NAME_ENTRY_BYTES) {
     const name = data.subarray(at + 2, at + FEATURE_NAME_ENTRY_BYTES);
     const end = name.indexOf(0);
     features.push({

@@ -78,9 +78,13 @@ describe("feature name table", () => {
   });
 
   it("may end in the middle of an entry", () => {
-    expect(decodeFeatureNames(encodeFeatureNames(KNOWN_FEATURES).subarray(0, 100))).toEqual(
-      KNOWN_FEATURES.slice(0, 2),
-    );
+    const [first, second, third] = KNOWN_FEATURES;
+    expect(decodeFeatureNames(encodeFeatureNames(KNOWN_FEATURES).subarray(0, 101))).toEqual([
+      first,
+      second,
+      { ...third, name: third?.name.slice(0, 3) },
+    ]);
+    expect(decodeFeatureNames(encodeFeatureNames(KNOWN_FEATURES).subarray(0, 98))).toEqual([first, second]);
   });
 });
 
