@@ -7,12 +7,18 @@ import { type CodeSplittingGroup, type OutputChunk, rolldown } from "rolldown";
 import { INPUT, OUTPUT } from "./options.ts";
 
 export async function chunkGroups(): Promise<CodeSplittingGroup[]> {
-  const { run, info, ...workers } = await modulesByEntry({ run: "src/run.ts", info: "src/commands/info.ts" });
+  const { run, info, check, ...workers } = await modulesByEntry({
+    run: "src/run.ts",
+    info: "src/commands/info.ts",
+    check: "src/commands/check.ts",
+  });
   const inOrder: CodeSplittingGroup[] = [
     // What every call needs.
     { name: "run", test: (id) => run!.has(id) },
     // What `info` needs besides; most others need that, too.
     { name: "describe", test: (id) => info!.has(id) },
+    // What `check` needs besides; what reads and writes guest data it does not.
+    { name: "checking", test: (id) => check!.has(id) },
     // What a worker shares with the thread that starts it.
     ...Object.entries(workers).map(([name, modules]) => ({
       name: `${name}-parts`,

@@ -9,6 +9,7 @@ import { allocated, warm } from "../inputs/input-store.ts";
 import type { CommandLine, Measurement, Meter } from "../measure/measure-process.ts";
 import { rotate } from "../measure/statistics.ts";
 import type { CaseResult } from "../results.ts";
+import { prepareMemory } from "./prepare-memory.ts";
 import { Judge, WrongResult } from "./verify.ts";
 
 export interface CaseOptions {
@@ -31,9 +32,9 @@ interface Entry {
 }
 
 /**
- * Runs all tools in turn, as often as wanted, each time starting with another. Inputs are in the page cache; before
- * each run the last output is gone and what was left to write is on the disk; each result is judged, outside of the
- * time measured.
+ * Runs all tools in turn, as often as wanted, each time starting with another. Before each run the last
+ * output is gone, what was left to write is on the disk, the inputs are in the page cache, and there is memory in use
+ * for the output; each result is judged, outside of the time measured.
  *
  * @throws WrongResult, but not for the base's: what it does wrong may be what is being mended, and it is left out
  */
@@ -43,11 +44,12 @@ export async function runCase(options: CaseOptions): Promise<CaseResult> {
   const { entries, leftOut } = chooseContestants(options, output);
   const judge = new Judge({ tool: options.judge, inputs, benchmark });
   const failed = new Set<Entry>();
-  for (const name of inputsOf(benchmark.job)) await warm(inputs[name]);
+  const names = inputsOf(benchmark.job);
   for (let number = 0; number < runs; number++) {
     for (const entry of rotate(entries, number)) {
       if (failed.has(entry)) continue;
       try {
+        await settle(entry, { benchmark, folder, inputs: names.map((name) => inputs[name]) });
         await runOnce(entry, { ...options, judge, output, number });
       } catch (error) {
         if (!(error instanceof WrongResult) || entry.contestant.kind !== "base") throw error;
@@ -91,7 +93,6 @@ async function runOnce(
   },
 ): Promise<void> {
   const { benchmark, judge, meter, output, number } = options;
-  await flushEverything();
   const result = await meter.measure(command);
   await judge.verify(contestant, output, result);
   record(columns, result);
@@ -99,9 +100,26 @@ async function runOnce(
   options.onRun({ contestant, number, seconds: result.seconds });
 }
 
-/** One tool's writing must not fall into the next one's time. */
-async function flushEverything(): Promise<void> {
+/** Whatever ran before, the next tool finds the machine in the same state. */
+async function settle(
+  { columns }: Entry,
+  {
+    benchmark,
+    folder,
+    inputs,
+  }: {
+    readonly benchmark: BenchmarkCase;
+    readonly folder: string;
+    readonly inputs: readonly string[];
+  },
+): Promise<void> {
+  // One tool's writing must not fall into the next one's time.
   await execa("sync", [], { reject: false, stdin: "ignore" });
+  for (const input of inputs) await warm(input);
+  if (benchmark.job.kind !== "convert") return;
+  // In a tool's first run, how much it writes is a guess; a median is not made of that one.
+  const bytes = columns.outputBytes ?? Math.max(...(await Promise.all(inputs.map(allocated))));
+  await prepareMemory(join(folder, "scratch"), bytes);
 }
 
 interface Columns {

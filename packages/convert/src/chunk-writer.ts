@@ -27,12 +27,8 @@ export class ChunkWriter {
 
   /** Looks at a chunk while others are being written; what it returns writes it when its turn has come. */
   prepare(offset: number, chunk: Uint8Array): (turn: Turn) => Promise<void> {
-    if (this.#checked.compress) {
-      const runs = this.#clustersOf(chunk);
-      return (turn) => this.#writeCompressed(offset, chunk, runs, turn);
-    }
-    const runs = this.#runsOf(offset, chunk);
-    return () => this.#writePlain(offset, chunk, runs);
+    const runs = this.#checked.compress ? this.#clustersOf(chunk) : this.#runsOf(offset, chunk);
+    return (turn) => this.#writeRuns(offset, chunk, runs, turn);
   }
 
   /** Makes the range read as zeroes. */
@@ -62,26 +58,11 @@ export class ChunkWriter {
     return runs;
   }
 
-  async #writePlain(offset: number, chunk: Uint8Array, runs: readonly Run[]): Promise<void> {
-    const { target } = this.#checked;
-    for (const run of runs) {
-      const length = run.end - run.start;
-      if (!run.isData) {
-        await this.#zeroRun(offset + run.start, length);
-        continue;
-      }
-      await this.#rateLimit?.take(length);
-      if (this.#isCancelled()) return;
-      await target.write({ offset: offset + run.start, from: chunk.subarray(run.start, run.end) });
-      this.#bytesWritten += length;
-    }
-  }
-
   /**
-   * Hands all runs to the target, which compresses them side by side and allocates in the order of the calls;
+   * Hands all runs to the target, which compresses and writes them side by side and allocates in the order of the calls;
    * so the turn can end as soon as the last one was handed over.
    */
-  async #writeCompressed(offset: number, chunk: Uint8Array, runs: readonly Run[], turn: Turn): Promise<void> {
+  async #writeRuns(offset: number, chunk: Uint8Array, runs: readonly Run[], turn: Turn): Promise<void> {
     const writes: Promise<void>[] = [];
     try {
       for (const run of runs) {
@@ -89,7 +70,7 @@ export class ChunkWriter {
         if (run.isData && this.#rateLimit !== undefined) await this.#rateLimit.take(length);
         if (this.#isCancelled()) break;
         const write = run.isData
-          ? this.#writeClusters(offset + run.start, chunk.subarray(run.start, run.end))
+          ? this.#writeData(offset + run.start, chunk.subarray(run.start, run.end))
           : this.#zeroRun(offset + run.start, length);
         // It is awaited below; until then a failure must not count as one that nobody handles.
         write.catch(() => {});
@@ -100,6 +81,12 @@ export class ChunkWriter {
       await Promise.allSettled(writes);
     }
     await Promise.all(writes);
+  }
+
+  async #writeData(offset: number, from: Uint8Array): Promise<void> {
+    if (this.#checked.compress) await this.#writeClusters(offset, from);
+    else await this.#checked.target.write({ offset, from });
+    this.#bytesWritten += from.length;
   }
 
   async #writeClusters(offset: number, from: Uint8Array): Promise<void> {
@@ -115,7 +102,6 @@ export class ChunkWriter {
     }
     await Promise.allSettled(writes);
     await Promise.all(writes);
-    this.#bytesWritten += from.length;
   }
 
   async #zeroRun(offset: number, length: number): Promise<void> {

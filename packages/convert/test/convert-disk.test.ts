@@ -96,13 +96,13 @@ describe("convertDisk", () => {
     expectBytes(target.bytes, source.bytes);
   });
 
-  it("writes in the order of the disk although reads end in any order", async () => {
+  it("begins to write in the order of the disk although reads end in any order, and waits for no write", async () => {
     const source = sourceWith(4 * M, [[0, 4 * M]], jitter);
     const target = new MemoryDisk({ size: 4 * M, before: jitter });
     await convertDisk({ source, target, targetIsZero: true, chunkBytes: 64 * K, parallel: 5 });
     const offsets = target.operations.map(({ offset }) => offset);
     expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
-    expect(target.mostRunning).toBe(1);
+    expect(target.mostRunning).toBeGreaterThan(1);
     expect(source.mostRunning).toBe(5);
     expectBytes(target.bytes, source.bytes);
   });
