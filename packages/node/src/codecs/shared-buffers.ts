@@ -1,4 +1,8 @@
 /** Memory that several threads see, used again and again. */
+
+/** New memory is zeroed; buffers that are a little larger than asked for serve again where the exact ones would not. */
+const GRANULE_BYTES = 512 * 1024;
+
 export class SharedBuffers {
   readonly #kept: number;
   readonly #free: SharedArrayBuffer[] = [];
@@ -12,7 +16,7 @@ export class SharedBuffers {
   take(length: number): SharedArrayBuffer {
     const index = this.#free.findIndex((buffer) => buffer.byteLength >= length);
     return index === -1
-      ? new SharedArrayBuffer(length)
+      ? new SharedArrayBuffer(Math.ceil(length / GRANULE_BYTES) * GRANULE_BYTES)
       : (this.#free.splice(index, 1)[0] as SharedArrayBuffer);
   }
 
