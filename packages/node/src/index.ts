@@ -1,5 +1,10 @@
 export { bufferPrimitives } from "./buffer-primitives.ts";
-export { type NodeCodecs, type NodeCodecsOptions, nodeCodecs } from "./codecs/node-codecs.ts";
+export {
+  MAX_COMPRESSION_LEVEL,
+  type NodeCodecs,
+  type NodeCodecsOptions,
+  nodeCodecs,
+} from "./codecs/node-codecs.ts";
 export { type CacheMode, leavesNoCache, writesThrough } from "./file/cache-mode.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";
@@ -14,6 +19,7 @@ export {
 } from "./open/image-place.ts";
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
 export type { ImageTuning } from "./open/open-file-disk.ts";
+export { OTHER_FORMATS } from "./open/other-formats.ts";
 export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";
 export {
   type FileReferencesOptions,

@@ -9,6 +9,7 @@ import { CommandError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
 import { CreationOptions } from "../options/creation-options.ts";
+import { isUnknownFormat } from "../options/creation-schema.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { parseImageName, plainPath } from "../options/image-name.ts";
 import { parseSize } from "../options/size.ts";
@@ -87,12 +88,8 @@ async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
 
 /** Unlike others, this command of qemu-img's does not name a format that it does not know. */
 function optionsOf(format: string): CreationOptions {
-  try {
-    return CreationOptions.parse(format, undefined);
-  } catch (error) {
-    const isUnknown = error instanceof CommandError && error.message.startsWith("Unknown file format");
-    throw isUnknown ? new CommandError("Unknown file format", { cause: error }) : error;
-  }
+  if (isUnknownFormat(format)) throw new CommandError("Unknown file format");
+  return CreationOptions.parse(format, undefined);
 }
 
 interface Operands {

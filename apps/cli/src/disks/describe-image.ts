@@ -1,5 +1,4 @@
 /** Collects what `info` prints. Only metadata is read, and no file that an image names unless the chain is wanted. */
-import fs from "node:fs";
 import type { Qcow2Info } from "@qcow2/core";
 import { FileStorage, type ImageInfo, imageInfo, openImageStorage } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
@@ -9,6 +8,7 @@ import { nodeImage } from "../options/node-image.ts";
 import { FILE_DRIVERS } from "../options/node-options.ts";
 import { fullNames, type NodeTree, nodeFilename } from "../options/node-tree.ts";
 import type { BackingReport, ImageReport, SpecificData } from "../output/image-report.ts";
+import { fileIdentity } from "./file-identity.ts";
 import { assertEncryption, placeOf } from "./named-image.ts";
 import { combineNames } from "./path-names.ts";
 
@@ -184,9 +184,4 @@ function backingName({ backing }: ImageReport, from: ImageName): ImageName | und
     );
   }
   return { given: fullFilename, path: plainPath(fullFilename), format, forceShare: from.forceShare };
-}
-
-async function fileIdentity(path: string): Promise<string> {
-  const { dev, ino } = await fs.promises.stat(path, { bigint: true });
-  return `${dev}:${ino}`;
 }

@@ -1,7 +1,7 @@
-import fs from "node:fs";
 import { type Disk, Qcow2Image } from "@qcow2/core";
 import { resolveBackingName, resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
+import { fileIdentity } from "./file-identity.ts";
 
 /** A disk of a backing chain. */
 interface Layer {
@@ -84,8 +84,7 @@ export async function assertNoFileOf(disk: Disk, targetPath: string, role: strin
 /** What tells two files apart whatever they are called; undefined if there is none. */
 export async function identityOf(path: string): Promise<string | undefined> {
   try {
-    const { dev, ino } = await fs.promises.stat(path, { bigint: true });
-    return `${dev}:${ino}`;
+    return await fileIdentity(path);
   } catch {
     return undefined;
   }

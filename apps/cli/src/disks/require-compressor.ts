@@ -1,6 +1,6 @@
 import type { Codecs, CompressionType } from "@qcow2/core";
+import { MAX_COMPRESSION_LEVEL } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
-import { MAX_COMPRESSION_LEVEL } from "../options/compression-level.ts";
 
 export interface CompressorRequest {
   readonly codecs: Codecs;

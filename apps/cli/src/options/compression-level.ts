@@ -1,9 +1,7 @@
 /** `--level`, of the commands that compress. */
-import type { CompressionType } from "@qcow2/core";
+import { MAX_COMPRESSION_LEVEL } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import type { OptionSpec } from "./getopt.ts";
-
-export const MAX_COMPRESSION_LEVEL: Readonly<Record<CompressionType, number>> = { zlib: 9, zstd: 22 };
 
 /** Not `--compression-level`: scripts may shorten `--compress` as far as it is the only one that begins so. */
 export const COMPRESSION_LEVEL: OptionSpec = {

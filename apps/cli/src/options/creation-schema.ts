@@ -1,4 +1,5 @@
 /** The options that `-o` takes for a new image, per format, in the order in which qemu-img prints them. */
+import { OTHER_FORMATS } from "@qcow2/node";
 
 export interface CreationOption {
   readonly name: string;
@@ -106,30 +107,18 @@ export function isFileOption(option: CreationOption): boolean {
   return option === FILE_PREALLOCATION || FILE_OPTIONS.includes(option);
 }
 
-/** Formats of QEMU that this command knows by name and cannot write. */
-const OTHER_FORMATS: readonly string[] = [
-  "luks",
-  "parallels",
-  "qcow",
-  "qed",
-  "vdi",
-  "vhdx",
-  "vmdk",
-  "vpc",
-  "bochs",
-  "cloop",
-  "dmg",
-  "vvfat",
-];
-
 /** True for a format that `create` and `convert` can write. */
 export function isCreatableFormat(format: string): format is CreatableFormat {
   return Object.hasOwn(CREATION_OPTIONS, format);
 }
 
+/** True for what is no format of QEMU's. */
+export function isUnknownFormat(format: string): boolean {
+  return !isCreatableFormat(format) && !OTHER_FORMATS.includes(format);
+}
+
 /** Why a format cannot be written, in one sentence. */
 export function refusedFormat(format: string): string {
-  if (OTHER_FORMATS.includes(format))
-    return `Writing the format '${format}' is not supported (use qcow2 or raw)`;
-  return `Unknown file format '${format}'`;
+  if (isUnknownFormat(format)) return `Unknown file format '${format}'`;
+  return `Writing the format '${format}' is not supported (use qcow2 or raw)`;
 }

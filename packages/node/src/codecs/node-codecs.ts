@@ -6,9 +6,8 @@ import { decompressInto } from "./decompress-cluster.ts";
 import { nativeZstd } from "./node-zlib.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
-/** zlib's highest level; zstd has more. */
-const MAX_ZLIB_LEVEL = 9;
-const MAX_LEVEL = 22;
+/** The highest compression level of each library; 1 is the lowest. */
+export const MAX_COMPRESSION_LEVEL: Readonly<Record<CompressionType, number>> = { zlib: 9, zstd: 22 };
 /** More workers than this cost memory and win nothing: one thread has to feed them all. */
 const MAX_THREADS = 256;
 
@@ -43,14 +42,14 @@ export function nodeCodecs(options: NodeCodecsOptions = {}): NodeCodecs {
   const threads = options.threads ?? availableParallelism();
   const { level } = options;
   assertWithin("threads", threads, 0, MAX_THREADS);
-  if (level !== undefined) assertWithin("level", level, 1, MAX_LEVEL);
+  if (level !== undefined) assertWithin("level", level, 1, MAX_COMPRESSION_LEVEL.zstd);
   const pool = new WorkerPool(Math.max(threads, 1));
   const batches = threads === 0 ? undefined : new ClusterBatches(pool, threads);
   const close = async (): Promise<void> => {
     await pool.close();
     batches?.clear();
   };
-  const zlibLevel = level === undefined ? undefined : Math.min(level, MAX_ZLIB_LEVEL);
+  const zlibLevel = level === undefined ? undefined : Math.min(level, MAX_COMPRESSION_LEVEL.zlib);
   return {
     zlib: { ...decoder("zlib", batches), ...encoder("zlib", zlibLevel, batches) },
     zstd: {

@@ -1,6 +1,7 @@
 /** The file of an image: opened, its format known, and locked as QEMU would for that format. */
 import { PROBE_BYTES, probeFormat, Qcow2Error, type Storage } from "@qcow2/core";
 import { type FileAccess, openPlace } from "./image-place.ts";
+import { OTHER_FORMATS } from "./other-formats.ts";
 
 export interface OpenImageFileOptions extends FileAccess {
   readonly path: string;
@@ -37,22 +38,6 @@ async function probe(storage: Storage): Promise<string> {
   const bytes = new Uint8Array(PROBE_BYTES);
   return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
-
-/** What an image can be, and this library does not read. */
-const OTHER_FORMATS: readonly string[] = [
-  "bochs",
-  "cloop",
-  "dmg",
-  "luks",
-  "parallels",
-  "qcow",
-  "qed",
-  "vdi",
-  "vhdx",
-  "vmdk",
-  "vpc",
-  "vvfat",
-];
 
 function unsupportedFormat(path: string, format: string): Qcow2Error<"unsupported-format"> {
   const isKnown = OTHER_FORMATS.includes(format);
