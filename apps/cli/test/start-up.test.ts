@@ -66,6 +66,7 @@ describe("qcow2 info", () => {
     expect([...needed, "common"].filter((name) => ofCheck.has(name))).toEqual(["checking"]);
   });
 
+  // Pipes of Windows are written to by streams only.
   test.skipIf(process.platform === "win32")("makes no stream of its output in a pipe", async () => {
     const at = await workspace();
     await at.succeed("create", "-q", "-f", "qcow2", "disk.qcow2", "1M");
@@ -92,6 +93,7 @@ describe("the bundle", () => {
     }
   });
 
+  // Where there is no koffi for the platform, there is nothing to compare.
   test.skipIf(nativeKoffi === undefined)("takes of koffi the object that koffi itself is", () => {
     const koffi: { readonly default: unknown } = require("koffi");
     expect(koffi.default).toBe(nativeKoffi);

@@ -71,6 +71,7 @@ describe("output", () => {
     }
   });
 
+  // Output of Windows goes through streams only.
   test.skipIf(process.platform === "win32")(
     "goes on in a stream where a full pipe does not wait",
     async () => {
