@@ -1,4 +1,7 @@
-/** Our built command without a process for each call: for sequences of hundreds of commands. */
+/**
+ * Our built command without a process for each call, of which the suite makes thousands. That the process behaves alike
+ * is for the tests of the command itself, and for `bad-input`, `io`, `losses`, `ls` and QEMU's own scripts.
+ */
 import { Writable } from "node:stream";
 import { loadOurBundle } from "./our-bundle.ts";
 import type { ToolResult } from "./run-tool.ts";
@@ -8,18 +11,24 @@ type Run = (
   streams: { readonly stdout: Writable; readonly stderr: Writable },
 ) => Promise<number>;
 
-/**
- * As `tryOursAsQemuImg`. The working directory is that of this process; with `cwd` it is changed for as long as the
- * command runs, so that such calls must follow one another.
- */
+/** Calls wait for one another: each has the working directory of the whole process to itself. */
+let last: Promise<unknown> = Promise.resolve();
+
+/** As `tryOursAsQemuImg`. The working directory is that of this process, or `cwd`. */
 export async function tryOursInProcess(
   args: readonly string[],
   { cwd }: { readonly cwd?: string } = {},
 ): Promise<ToolResult> {
+  const answer = last.then(() => runInFolder(args, cwd ?? process.cwd()));
+  last = answer.catch(() => undefined);
+  return await answer;
+}
+
+async function runInFolder(args: readonly string[], cwd: string): Promise<ToolResult> {
   const { run } = loadOurBundle() as { readonly run: Run };
   const [stdout, stderr] = [new TextSink(), new TextSink()];
   const before = process.cwd();
-  if (cwd !== undefined) process.chdir(cwd);
+  process.chdir(cwd);
   try {
     const exitCode = await run([process.execPath, "/qemu-img", ...args], { stdout, stderr });
     return { exitCode, stdout: stdout.text, stderr: stderr.text };

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { ledgerEntry } from "./ledger.ts";
-import { tryOursAsQemuImg } from "./ours.ts";
+import { tryOursInProcess } from "./ours-in-process.ts";
 import type { QemuRelease } from "./qemu-release.ts";
 import type { ToolResult } from "./run-tool.ts";
 
@@ -19,7 +19,7 @@ export async function expectSameAnswer(options: SameAnswerOptions): Promise<Tool
   const { args, folder, qemu, ledger = [], oneByOne = false } = options;
   const theirs = qemu.tryImg(args, { cwd: folder });
   if (oneByOne) await theirs;
-  const [actual, expected] = await Promise.all([tryOursAsQemuImg(args, { cwd: folder }), theirs]);
+  const [actual, expected] = await Promise.all([tryOursInProcess(args, { cwd: folder }), theirs]);
   expectEqualAnswers({ actual, expected, ledger, what: args.join(" ") });
   return expected;
 }

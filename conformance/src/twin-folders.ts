@@ -1,7 +1,7 @@
 /** The same images in two folders, of which our command works in one and QEMU's in the other. */
 import { mkdirSync } from "node:fs";
 import { expect } from "vitest";
-import { tryOursAsQemuImg } from "./ours.ts";
+import { tryOursInProcess } from "./ours-in-process.ts";
 import type { QemuRelease } from "./qemu-release.ts";
 import type { ToolResult } from "./run-tool.ts";
 import { expectEqualAnswers } from "./same-answer.ts";
@@ -37,7 +37,7 @@ export async function expectSameAnswerInTwins(
   ledger: readonly number[] = [],
 ): Promise<ToolResult> {
   const [actual, expected] = await Promise.all([
-    tryOursAsQemuImg(args, { cwd: ours }),
+    tryOursInProcess(args, { cwd: ours }),
     qemu.tryImg(args, { cwd: theirs }),
   ]);
   expectEqualAnswers({ actual, expected, ledger, what: args.join(" ") });

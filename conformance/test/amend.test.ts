@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { runCase } from "../src/options/run-case.ts";
 import { imagesFor } from "../src/options/test-cases.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectSameFiles } from "../src/same-files.ts";
@@ -62,7 +62,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     for (const name of ["base", "image"]) copyFileSync(theirs.path(name), ours.path(name));
     for (const change of CHANGES) {
       const expected = await qemu.tryImg(["amend", "-o", change, "image"], { cwd: theirs.folder });
-      const actual = await tryOursAsQemuImg(["amend", "-o", change, "image"], { cwd: ours.folder });
+      const actual = await tryOursInProcess(["amend", "-o", change, "image"], { cwd: ours.folder });
       expect({ change, exitCode: actual.exitCode, stdout: actual.stdout }).toEqual({
         change,
         exitCode: expected.exitCode,

@@ -6,7 +6,8 @@ import { caseRan } from "../src/case-log.ts";
 import { markInUse } from "../src/damage.ts";
 import { runCase } from "../src/options/run-case.ts";
 import { imagesFor } from "../src/options/test-cases.ts";
-import { ours, tryOursAsQemuImg } from "../src/ours.ts";
+import { ours } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectSameBits } from "../src/twins/dirty-ranges.ts";
 import { expectTwins } from "../src/twins/expect-twins.ts";
@@ -53,7 +54,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     for (const name of ["image", "other"]) copyFileSync(theirs.path(name), ours.path(name));
     for (const [index, words] of COMMANDS.entries()) {
       await qemu.img(words, { cwd: theirs.folder });
-      const answer = await tryOursAsQemuImg(words, { cwd: ours.folder });
+      const answer = await tryOursInProcess(words, { cwd: ours.folder });
       expect({ words, ...answer }).toMatchObject({ words, exitCode: 0, stderr: "" });
       const write = WRITES[index % WRITES.length] as string;
       for (const { folder } of [theirs, ours]) await qemu.io("image", [write], { cwd: folder });
@@ -90,7 +91,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       "image",
     ];
     await qemu.img(words, { cwd });
-    expect(await tryOursAsQemuImg(words, { cwd: ours.folder })).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await tryOursInProcess(words, { cwd: ours.folder })).toMatchObject({ exitCode: 0, stderr: "" });
     await expectTwins(qemu, { theirs, ours, image: "image" });
     expect(await expectSameBits(qemu, theirs, ours)).toBeGreaterThan(0);
     caseRan(GROUP, qemu.version);
@@ -111,7 +112,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     copyFileSync(theirs.path("source"), ours.path("source"));
     const command = [...words.filter((word) => word !== undefined), "-O", "qcow2", "source", "image"];
     await qemu.img(command, { cwd });
-    expect(await tryOursAsQemuImg(command, { cwd: ours.folder })).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await tryOursInProcess(command, { cwd: ours.folder })).toMatchObject({ exitCode: 0, stderr: "" });
     await expectTwins(qemu, { theirs, ours, image: "image" });
     expect(await expectSameBits(qemu, theirs, ours)).toBeGreaterThan(0);
     caseRan(GROUP, qemu.version);
@@ -180,7 +181,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     await qemu.img(["create", "-q", "-f", "qcow2", "image", "1M"], { cwd });
     await ours(["bitmap", "--add", "image", "one"], { cwd });
     const before = readFileSync(bench.path("image"));
-    const answer = await tryOursAsQemuImg(["bitmap", "--remove", "--clear", "image", "one"], { cwd });
+    const answer = await tryOursInProcess(["bitmap", "--remove", "--clear", "image", "one"], { cwd });
     expect(answer).toMatchObject({ exitCode: 1, stdout: "" });
     expect(before.equals(readFileSync(bench.path("image")))).toBe(true);
     caseRan(GROUP, qemu.version);

@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
-import { ours, tryOursAsQemuImg } from "../src/ours.ts";
+import { ours } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { canCompressZstd } from "../src/requirement.ts";
 import { describeConformance } from "../src/requires.ts";
@@ -105,13 +106,13 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
     await Promise.all([makeSources(ourBench.folder, qemu), makeSources(theirBench.folder, qemu)]);
     const args = ["convert", ...words, "out"];
     if (title.includes("zstd") && !zstd) {
-      const refused = await tryOursAsQemuImg(args, { cwd: ourBench.folder });
+      const refused = await tryOursInProcess(args, { cwd: ourBench.folder });
       expect(refused).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringMatching(/22\.15/) });
       expect(existsSync(ourBench.path("out"))).toBe(false);
       return;
     }
     const [actual, expected] = await Promise.all([
-      tryOursAsQemuImg(args, { cwd: ourBench.folder }),
+      tryOursInProcess(args, { cwd: ourBench.folder }),
       qemu.tryImg(args, { cwd: theirBench.folder }),
     ]);
     expectEqualAnswers({ actual, expected, what: title });

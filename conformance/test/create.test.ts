@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectEqualAnswers, expectSameAnswer } from "../src/same-answer.ts";
@@ -123,7 +123,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
     using theirBench = new Workbench("create");
     await Promise.all([prepare(ourBench.folder), prepare(theirBench.folder)]);
     const [actual, expected] = await Promise.all([
-      tryOursAsQemuImg(words(drawn), { cwd: ourBench.folder }),
+      tryOursInProcess(words(drawn), { cwd: ourBench.folder }),
       qemu.tryImg(words(drawn), { cwd: theirBench.folder }),
     ]);
     expectEqualAnswers({ actual, expected, what: words(drawn).join(" ") });
@@ -154,7 +154,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu, all }) => {
     using bench = new Workbench("create");
     await prepare(bench.folder);
     const before = readdirSync(bench.folder).sort();
-    const actual = await tryOursAsQemuImg(words(drawn), { cwd: bench.folder });
+    const actual = await tryOursInProcess(words(drawn), { cwd: bench.folder });
     expect(readdirSync(bench.folder).sort(), "nothing was written").toEqual(before);
     const expected = await qemu.tryImg(words(drawn), { cwd: bench.folder });
     expectEqualAnswers({ actual, expected, what: words(drawn).join(" "), ledger: drawn.ledger ?? [] });

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { COMPRESSED, COPIED, HEADER, peek64, poke, poke32, poke64, tablesOf } from "../src/damage.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import { describeConformance } from "../src/requires.ts";
 import { Workbench } from "../src/workbench.ts";
 
@@ -124,7 +124,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       ["check", "image"],
     ]) {
       const [actual, expected] = await Promise.all([
-        tryOursAsQemuImg(args, inFolder),
+        tryOursInProcess(args, inFolder),
         qemu.tryImg(args, inFolder),
       ]);
       expect({ exitCode: actual.exitCode, stdout: actual.stdout }).toEqual({

@@ -10,7 +10,6 @@ import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { damageKinds, makeRepairable, REPAIRABLE_SHAPES } from "../src/damage-kinds.ts";
 import { drawDamage, metadataRegions, whileDamaged } from "../src/metadata-damage.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
 import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
@@ -80,7 +79,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       }
       const words = ["check", "-r", "leaks", "--output=json"];
       const expected = await qemu.tryImg([...words, "theirs"], { cwd: bench.folder });
-      const actual = await tryOursAsQemuImg([...words, "ours"], { cwd: bench.folder });
+      const actual = await tryOursInProcess([...words, "ours"], { cwd: bench.folder });
       const counts = (text: string): unknown => ({ ...(JSON.parse(text) as object), filename: "" });
       expect({ name, exitCode: actual.exitCode, counts: counts(actual.stdout) }).toEqual({
         name,

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { runCase } from "../src/options/run-case.ts";
 import { imagesFor } from "../src/options/test-cases.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectSameFiles } from "../src/same-files.ts";
 import { expectTwins } from "../src/twins/expect-twins.ts";
@@ -60,7 +60,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
         });
       }
       const expected = await qemu.tryImg(["resize", ...change], { cwd: theirs.folder });
-      const actual = await tryOursAsQemuImg(["resize", ...change], { cwd: ours.folder });
+      const actual = await tryOursInProcess(["resize", ...change], { cwd: ours.folder });
       expect({ change, ...actual }).toEqual({ change, ...expected });
       await expectTwins(qemu, { theirs, ours, image: "image" });
     }
@@ -76,7 +76,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       ["--shrink", "image", "100k"],
       ["image", "1M"],
     ]) {
-      expect(await tryOursAsQemuImg(["resize", ...change], { cwd })).toMatchObject({
+      expect(await tryOursInProcess(["resize", ...change], { cwd })).toMatchObject({
         exitCode: 0,
         stderr: "",
       });
@@ -100,7 +100,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       ["image", "768k"],
     ]) {
       await qemu.img(["resize", ...change], { cwd: theirs.folder });
-      expect(await tryOursAsQemuImg(["resize", ...change], { cwd: ours.folder })).toMatchObject({
+      expect(await tryOursInProcess(["resize", ...change], { cwd: ours.folder })).toMatchObject({
         exitCode: 0,
       });
       await expectTwins(qemu, { theirs, ours, image: "image" });

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
 import { runCase } from "../src/options/run-case.ts";
 import { imagesFor } from "../src/options/test-cases.ts";
-import { tryOursAsQemuImg } from "../src/ours.ts";
+import { tryOursInProcess } from "../src/ours-in-process.ts";
 import type { QemuRelease } from "../src/qemu-release.ts";
 import { describeConformance } from "../src/requires.ts";
 import { expectSameFiles } from "../src/same-files.ts";
@@ -53,7 +53,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     await qemu.io("theirs", [...(WRITES[0] as string[])], { cwd });
     copyFileSync(bench.path("theirs"), bench.path("ours"));
     for (const [index, words] of COMMANDS.entries()) {
-      const ours = await tryOursAsQemuImg(["snapshot", ...words, "ours"], { cwd });
+      const ours = await tryOursInProcess(["snapshot", ...words, "ours"], { cwd });
       expect({ words, ...ours }).toMatchObject({ words, exitCode: 0, stdout: "", stderr: "" });
       await qemu.img(["snapshot", ...words, "theirs"], { cwd });
       await expectEqualImages(qemu, bench);
@@ -67,7 +67,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
 
   const images = imagesFor(async (cwd) => {
     await qemu.img(["create", "-q", "-f", "qcow2", "empty", "1M"], { cwd });
-    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "data_file=raw", "data-file", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "-o", "data_file=data", "data-file", "1M"], { cwd });
     await qemu.img(["create", "-q", "-f", "qcow2", "bitmaps", "1M"], { cwd });
     await qemu.img(["snapshot", "-c", "one", "bitmaps"], { cwd });
     await qemu.img(["bitmap", "--add", "bitmaps", "b"], { cwd });

@@ -21,7 +21,7 @@ import { comparableInfo, comparableMap, type TwinFolders } from "../twin-folders
 import { Workbench } from "../workbench.ts";
 import { type CommandCase, onlyReads, type Uncompared } from "./option-case.ts";
 
-/** `images` is a folder with what the words name; it stays as it is. The calls must follow one another. */
+/** `images` is a folder with what the words name; it stays as it is. */
 export async function runCase(
   drawn: CommandCase,
   { qemu, images }: { readonly qemu: QemuRelease; readonly images: string },
@@ -59,8 +59,8 @@ function withoutTime(answer: ToolResult): ToolResult {
 }
 
 /**
- * A folder for one side: what the words name, and what belongs to it, are copies; everything else is linked, and is not to
- * be changed.
+ * A folder for one side: what the words name, and what belongs to it, are copies; everything else is linked: it is not to
+ * be changed, nor opened for writing, which the other side would find locked.
  */
 function prepareFolder(from: string, to: string, words: readonly string[]): void {
   mkdirSync(to);
@@ -71,7 +71,7 @@ function prepareFolder(from: string, to: string, words: readonly string[]): void
   }
 }
 
-/** Backing files and data files, which are changed under the name of another image. */
+/** The names for backing files and data files, which are opened under the name of another image. */
 const BELONGS_TO_OTHERS: ReadonlySet<string> = new Set(["base", "overlay", "data"]);
 
 /** The same files, with the same content; images may be laid out differently. */
