@@ -36,7 +36,7 @@ export async function createImage(options: CreateOptions): Promise<void> {
   const { checked, plan, header } = planCreation(options);
   const { storage } = options;
   const { clusterSize } = checked.geometry;
-  await storage.truncate(0);
+  await dropContent(storage);
   await storage.truncate(fileBytesOf(plan, clusterSize));
   // A block device keeps what it held: nothing there may be taken for a header, or for part of a table.
   await storage.write(0, new Uint8Array(clusterSize));
@@ -44,6 +44,14 @@ export async function createImage(options: CreateOptions): Promise<void> {
   await writeTables(storage, checked, plan, options.dataFile !== undefined);
   await reserveData(options, checked, plan);
   await storage.write(0, header);
+}
+
+/**
+ * Only where there is content: file systems (ext4, XFS) take a file that was cut off for one that is being replaced in
+ * place, and write out all of it when it is closed.
+ */
+async function dropContent(storage: Storage): Promise<void> {
+  if ((await storage.size()) > 0) await storage.truncate(0);
 }
 
 function planCreation(options: CreateOptions): {
@@ -177,7 +185,7 @@ async function reserveData(
   const { dataFile, storage } = options;
   if (dataFile !== undefined) {
     // What a reused data file holds belongs to another image.
-    await dataFile.storage.truncate(0);
+    await dropContent(dataFile.storage);
     await dataFile.storage.truncate(plan.size);
   }
   if (checked.preallocation !== "falloc" && checked.preallocation !== "full") return;
