@@ -6,9 +6,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1);
 }
 if (major > 22 || (major === 22 && minor >= 1)) keepCompiledCode();
-require("../dist/run.cjs")
-  .run(process.argv)
-  .then((code) => process.exit(code));
+const { exit, run } = require("../dist/run.cjs");
+run(process.argv).then(exit);
 
 /**
  * Has Node.js keep compiled code in the package's own folder: who can write there could replace the code itself, and it

@@ -20,6 +20,7 @@ export interface Streams {
 
 /** For this repository's own tests, which ask what options there are. */
 export { COMMANDS } from "./commands.ts";
+export { exit } from "./exit.ts";
 
 const STDOUT = 1;
 

@@ -9,6 +9,8 @@ const DEFAULT_CHUNK_BYTES = 2 * 2 ** 20;
 const DEFAULT_COMPRESSED_CHUNK_BYTES = 512 * 2 ** 10;
 const DEFAULT_SPARSE_BYTES = 4096;
 const SECTOR_SIZE = 512;
+/** File systems share and copy whole blocks. */
+const BLOCK_SIZE = 4096;
 /** Subclusters in a cluster (specification: "Extended L2 Entries"). */
 const SUBCLUSTERS_PER_CLUSTER = 32;
 
@@ -28,6 +30,8 @@ export interface CheckedOptions {
   readonly parallel: number;
   readonly outOfOrder: boolean;
   readonly salvage: boolean;
+  /** What the host copies at least, and in multiples of: a cluster of the target, or a block. Undefined: it copies nothing. */
+  readonly offloadBytes: number | undefined;
   readonly backing: SharedBacking | undefined;
   readonly primitives: BytePrimitives;
 }
@@ -57,6 +61,11 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
       size: target.size,
     });
   }
+  if (options.copyOffload && (compress || options.salvage)) {
+    throw new Qcow2Error("invalid-option", "What the host copies is neither compressed nor salvaged", {
+      option: "copyOffload",
+    });
+  }
   if (compress) requireCompression(target, options.clusterSize);
   if (options.targetIsZero && options.targetBacking !== undefined) {
     throw new Qcow2Error("invalid-option", "A target with a backing file does not read as zeroes", {
@@ -75,9 +84,15 @@ export function checkConvertOptions(options: ConvertOptions): CheckedOptions {
     parallel,
     outOfOrder: options.outOfOrder ?? false,
     salvage: options.salvage ?? false,
+    offloadBytes: canOffload(options) ? Math.max(clusterSize, BLOCK_SIZE) : undefined,
     backing: options.targetBacking && sharedBacking(source, options.targetBacking),
     primitives: options.primitives ?? portablePrimitives,
   };
+}
+
+/** True if both disks can tell or use where data lies, and it stays there. */
+function canOffload({ copyOffload = false, source, target }: ConvertOptions): boolean {
+  return copyOffload && source.readOnly && source.storedAt !== undefined && target.writeStored !== undefined;
 }
 
 /** Sizes of the target's clusters; sectors where there are none. */

@@ -1,7 +1,16 @@
+import type { StoredBytes } from "@qcow2/core";
 import type { CheckedOptions } from "./check-convert-options.ts";
 import type { RateLimit } from "./rate-limit.ts";
+import type { Piece } from "./stored-pieces.ts";
 import type { Turn } from "./task-group.ts";
 import { detectZeroes, type Run } from "./zero-detection.ts";
+
+/** A part of a chunk, and how it is written. */
+interface Part {
+  /** Bytes that count against the rate: none for zeroes. */
+  readonly dataBytes: number;
+  write(): Promise<void>;
+}
 
 /** Writes chunks to the target: plain with zeroes left out, or cluster by cluster in compressed form. */
 export class ChunkWriter {
@@ -25,10 +34,26 @@ export class ChunkWriter {
     return this.#bytesZeroed;
   }
 
-  /** Looks at a chunk while others are being written; what it returns writes it when its turn has come. */
-  prepare(offset: number, chunk: Uint8Array): (turn: Turn) => Promise<void> {
-    const runs = this.#checked.compress ? this.#clustersOf(chunk) : this.#runsOf(offset, chunk);
-    return (turn) => this.#writeRuns(offset, chunk, runs, turn);
+  /**
+   * Looks at a chunk while others are being written; what it returns writes it when its turn has come, and answers with the
+   * pieces that the host did not copy. `chunk` has the bytes of those that are not stored; the first begins where it does.
+   */
+  prepare(chunk: Uint8Array, pieces: readonly Piece[]): (turn: Turn) => Promise<readonly Piece[]> {
+    const notCopied: Piece[] = [];
+    const origin = pieces[0]?.offset ?? 0;
+    const parts = pieces.flatMap((piece): readonly Part[] => {
+      const { offset, length, stored } = piece;
+      if (stored === undefined)
+        return this.#partsOf(offset, chunk.subarray(offset - origin, offset - origin + length));
+      const write = async (): Promise<void> => {
+        if (!(await this.#copy(offset, stored))) notCopied.push(piece);
+      };
+      return [{ dataBytes: length, write }];
+    });
+    return async (turn) => {
+      await this.#writeParts(parts, turn);
+      return notCopied;
+    };
   }
 
   /** Makes the range read as zeroes. */
@@ -36,6 +61,17 @@ export class ChunkWriter {
     if (this.#isCancelled()) return;
     await this.#checked.target.writeZeroes({ offset, length, unmap: true });
     this.#bytesZeroed += length;
+  }
+
+  #partsOf(offset: number, from: Uint8Array): readonly Part[] {
+    const runs = this.#checked.compress ? this.#clustersOf(from) : this.#runsOf(offset, from);
+    return runs.map(({ start, end, isData }): Part => {
+      if (!isData) return { dataBytes: 0, write: () => this.#zeroRun(offset + start, end - start) };
+      return {
+        dataBytes: end - start,
+        write: () => this.#writeData(offset + start, from.subarray(start, end)),
+      };
+    });
   }
 
   #runsOf(offset: number, chunk: Uint8Array): readonly Run[] {
@@ -59,28 +95,31 @@ export class ChunkWriter {
   }
 
   /**
-   * Hands all runs to the target, which compresses and writes them side by side and allocates in the order of the calls;
+   * Hands all parts to the target, which compresses and writes them side by side and allocates in the order of the calls;
    * so the turn can end as soon as the last one was handed over.
    */
-  async #writeRuns(offset: number, chunk: Uint8Array, runs: readonly Run[], turn: Turn): Promise<void> {
+  async #writeParts(parts: readonly Part[], turn: Turn): Promise<void> {
     const writes: Promise<void>[] = [];
     try {
-      for (const run of runs) {
-        const length = run.end - run.start;
-        if (run.isData && this.#rateLimit !== undefined) await this.#rateLimit.take(length);
+      for (const { dataBytes, write } of parts) {
+        if (dataBytes > 0 && this.#rateLimit !== undefined) await this.#rateLimit.take(dataBytes);
         if (this.#isCancelled()) break;
-        const write = run.isData
-          ? this.#writeData(offset + run.start, chunk.subarray(run.start, run.end))
-          : this.#zeroRun(offset + run.start, length);
+        const writing = write();
         // It is awaited below; until then a failure must not count as one that nobody handles.
-        write.catch(() => {});
-        writes.push(write);
+        writing.catch(() => {});
+        writes.push(writing);
       }
     } finally {
       turn.end();
       await Promise.allSettled(writes);
     }
     await Promise.all(writes);
+  }
+
+  async #copy(offset: number, from: StoredBytes): Promise<boolean> {
+    const isCopied = (await this.#checked.target.writeStored?.({ offset, from })) ?? false;
+    if (isCopied) this.#bytesWritten += from.length;
+    return isCopied;
   }
 
   async #writeData(offset: number, from: Uint8Array): Promise<void> {

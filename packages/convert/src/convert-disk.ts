@@ -6,6 +6,7 @@ import type { ConvertOptions, ConvertResult } from "./convert-options.ts";
 import { type CopyItem, CopyPlan } from "./copy-plan.ts";
 import { RateLimit } from "./rate-limit.ts";
 import { mapSalvaging, readSalvaging } from "./salvage.ts";
+import { type Piece, storedPieces } from "./stored-pieces.ts";
 import { noOrder, Queue, TaskGroup, type Turn } from "./task-group.ts";
 
 /**
@@ -50,6 +51,8 @@ class DiskCopy {
   readonly #order: Pick<Queue, "takeTurn">;
   readonly #buffers: BufferPool;
   readonly #writer: ChunkWriter;
+  /** False once the host did not copy. */
+  #offloads = true;
   #bytesRead = 0;
   #bytesUnreadable = 0;
   #bytesDone = 0;
@@ -143,16 +146,39 @@ class DiskCopy {
   }
 
   async #copyChunk(item: CopyItem, turn: Turn): Promise<void> {
+    const pieces = await this.#piecesOf(item);
     const buffer = this.#buffers.take();
+    let notCopied: readonly Piece[];
     try {
       const chunk = buffer.subarray(0, item.length);
       if (item.kind === "fill") chunk.fill(0);
-      else await this.#read(item.offset, chunk);
-      const writes = this.#writer.prepare(item.offset, chunk);
+      else await this.#readPieces(item.offset, chunk, pieces);
+      const write = this.#writer.prepare(chunk, pieces);
       await turn.begins;
-      await writes(turn);
+      notCopied = await write(turn);
     } finally {
       this.#buffers.give(buffer);
+    }
+    // What the host does not do once between these two, it will not do again.
+    if (notCopied.length > 0) this.#offloads = false;
+    for (const { offset, length } of notCopied) {
+      await this.#copyChunk({ kind: "copy", offset, length }, noOrder.takeTurn());
+    }
+  }
+
+  /** The item as it is, or in pieces, of which some can be copied from where they lie. */
+  async #piecesOf({ kind, offset, length }: CopyItem): Promise<readonly Piece[]> {
+    const { source, offloadBytes } = this.#checked;
+    if (kind !== "copy" || offloadBytes === undefined || !this.#offloads) {
+      return [{ offset, length, stored: undefined }];
+    }
+    return await storedPieces(source, { offset, length, signal: this.#options.signal }, offloadBytes);
+  }
+
+  async #readPieces(origin: number, chunk: Uint8Array, pieces: readonly Piece[]): Promise<void> {
+    for (const { offset, length, stored } of pieces) {
+      if (stored !== undefined) continue;
+      await this.#read(offset, chunk.subarray(offset - origin, offset - origin + length));
     }
   }
 

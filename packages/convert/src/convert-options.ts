@@ -41,6 +41,11 @@ export interface ConvertOptions {
   readonly chunkBytes?: number | undefined;
   /** Let the target allocate in the order in which chunks happen to be ready. Default: in the order of the disk. */
   readonly outOfOrder?: boolean | undefined;
+  /**
+   * Have the host copy the data of whole clusters from file to file, or let both share it, where it can; nothing looks for
+   * zeroes in it then. Only from a source that is read-only. Excludes `compress` and `salvage`.
+   */
+  readonly copyOffload?: boolean | undefined;
   /** Most bytes of data to write in a second. Default: no limit. */
   readonly rateLimitBytesPerSecond?: number | undefined;
   /** Turn what cannot be read into zeroes, and report it, instead of giving up. */
@@ -57,6 +62,7 @@ export interface ConvertOptions {
 
 /** What a copy did. All in bytes of guest data. */
 export interface ConvertResult {
+  /** Into memory: not what the host copied. */
   readonly bytesRead: number;
   /** Before compression. */
   readonly bytesWritten: number;

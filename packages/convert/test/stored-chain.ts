@@ -1,7 +1,14 @@
 /** Drawn backing chains as real images in memory, and storages that outlive the disks that close them. */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
-import { type Codecs, type Disk, MemoryStorage, Qcow2Image, RawDisk, type References } from "@qcow2/core";
-import { contentOf, type DrawnChain, type DrawnLayer, layersOf } from "@qcow2/testing";
+import { type Codecs, type Disk, Qcow2Image, RawDisk, type References } from "@qcow2/core";
+import {
+  CopyingStorage,
+  contentOf,
+  type DrawnChain,
+  type DrawnLayer,
+  type HostCopies,
+  layersOf,
+} from "@qcow2/testing";
 
 export const codecs: Codecs = {
   zlib: {
@@ -15,7 +22,11 @@ export const codecs: Codecs = {
 };
 
 /** Stays open when a disk closes it, so that it can be opened again. */
-export class ReusableStorage extends MemoryStorage {
+export class ReusableStorage extends CopyingStorage {
+  constructor(options: { readonly hostCopies?: HostCopies; readonly bytes?: Uint8Array } = {}) {
+    super({ hostCopies: "nothing", ...options });
+  }
+
   override async close(): Promise<void> {}
 }
 

@@ -68,10 +68,10 @@ export interface ErrorDataByCode {
   readonly closed: { readonly name: string };
   /** A guest range that does not lie within the disk. */
   readonly "out-of-range": { readonly offset: number; readonly length: number; readonly size: number };
-  /** An option, or a combination of options, that the format cannot express. */
-  readonly "invalid-option": { readonly option: string };
-  /** Something that this storage, disk or runtime cannot do. */
-  readonly unsupported: { readonly operation: string };
+  /** An option, or a combination of options, that the format cannot express; with a `reason` where programs have to know it. */
+  readonly "invalid-option": { readonly option: string; readonly reason?: OptionRefusal };
+  /** Something that this storage, disk or runtime cannot do; with the `obstacle` where programs have to know it. */
+  readonly unsupported: { readonly operation: string; readonly obstacle?: "bitmaps" };
   /** Another process holds the image open in a way that conflicts. */
   readonly locked: { readonly name: string };
   /** The storage failed. `errno` is the host's name for the reason ("EIO", "ENOSPC", ...), where it has one. */
@@ -82,6 +82,14 @@ export interface ErrorDataByCode {
     readonly errno?: string;
   };
 }
+
+/**
+ * Why an option is refused.
+ * - "name-too-long": more bytes than the format has room for.
+ * - "header-full": names and other header extensions do not fit into the first cluster together.
+ * - "size-too-large": larger than disks can be, or than they can be with this cluster size.
+ */
+export type OptionRefusal = "name-too-long" | "header-full" | "size-too-large";
 
 export type ErrorCode = keyof ErrorDataByCode;
 
@@ -104,6 +112,11 @@ export function isQcow2Error<Code extends ErrorCode = ErrorCode>(
   code?: Code,
 ): error is Qcow2Error<Code> {
   return error instanceof Qcow2Error && (code === undefined || error.code === code);
+}
+
+/** @throws Qcow2Error "invalid-option" */
+export function refuseOption(option: string, message: string, reason?: OptionRefusal): never {
+  throw new Qcow2Error("invalid-option", message, { option, ...(reason === undefined ? {} : { reason }) });
 }
 
 /** Throws if a promise that this library makes to itself is broken: a bug here, never bad input. */

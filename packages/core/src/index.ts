@@ -35,7 +35,14 @@ export type { RepairOptions, RepairResult } from "./engine/repair/repair-options
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
 export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
-export { assertOffset, type ErrorCode, type ErrorDataByCode, isQcow2Error, Qcow2Error } from "./errors.ts";
+export {
+  assertOffset,
+  type ErrorCode,
+  type ErrorDataByCode,
+  isQcow2Error,
+  type OptionRefusal,
+  Qcow2Error,
+} from "./errors.ts";
 export { type BackingFileChange, type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
 export {
   type BackingReference,
@@ -46,3 +53,4 @@ export {
 export { MemoryStorage } from "./storage/memory-storage.ts";
 export { PartOfStorage, type PartOfStorageOptions } from "./storage/part-of-storage.ts";
 export type { Storage, StorageExtent } from "./storage/storage.ts";
+export type { StoredBytes } from "./storage/stored-bytes.ts";

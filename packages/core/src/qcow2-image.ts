@@ -38,7 +38,7 @@ import { describeImage } from "./engine/describe-image.ts";
 import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
 import type { GuestReader } from "./engine/guest-reader.ts";
-import { inPlaceOffset, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
+import { inPlaceOffset, NotCopied, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { gatherTables, isScattered, makeEmpty } from "./engine/make-empty.ts";
@@ -58,6 +58,7 @@ import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { isQcow2Error, Qcow2Error } from "./errors.ts";
 import { roundDown, roundUp } from "./format/geometry.ts";
 import { denyReferences } from "./references/references.ts";
+import type { StoredBytes } from "./storage/stored-bytes.ts";
 
 export type { BackingFileChange } from "./engine/backing-file.ts";
 export type { OpenOptions } from "./engine/open-image.ts";
@@ -205,6 +206,14 @@ export class Qcow2Image implements WritableDisk {
     });
   }
 
+  /** Where the bytes of an extent of {@link map} lie until the chain is written to; undefined for zeroes and compressed data. */
+  storedAt(extent: Extent): StoredBytes | undefined {
+    const { kind, depth, hostOffset, length } = extent;
+    if (depth > 0) return this.backing?.storedAt?.({ ...extent, depth: depth - 1 });
+    if (kind !== "data" || hostOffset === undefined) return undefined;
+    return { storage: this.#image.dataStorage, offset: hostOffset, length };
+  }
+
   /**
    * Writes all of `from` at `offset`; `from` must not be changed before the promise settles.
    * @throws Qcow2Error "out-of-range", "read-only", "closed", "corrupt", "limit-exceeded", "io"
@@ -230,6 +239,27 @@ export class Qcow2Image implements WritableDisk {
       writer.ranges.leave(range);
       if (writer.file.isRefusing) await writer.file.settled();
       this.#changes.leave(epoch);
+    }
+  }
+
+  /**
+   * Has the host copy what lies in a storage to whole clusters; false if it does not. What lies there must not be changed
+   * before the promise settles.
+   * @throws RangeError for parts of clusters; Qcow2Error as {@link write}
+   */
+  async writeStored(request: { readonly offset: number; readonly from: StoredBytes }): Promise<boolean> {
+    const { offset, from } = request;
+    assertDiskRange(offset, from.length, this.size);
+    const { clusterSize } = this.#image.layout.geometry;
+    if (offset % clusterSize !== 0 || from.length % clusterSize !== 0) {
+      throw new RangeError(`Stored bytes take whole clusters, not ${from.length} bytes at offset ${offset}`);
+    }
+    try {
+      await this.#change(offset, from.length, (current) => writeGuestData(current, offset, from));
+      return true;
+    } catch (error) {
+      if (error instanceof NotCopied) return false;
+      throw error;
     }
   }
 

@@ -9,6 +9,7 @@ export { type CacheMode, leavesNoCache, writesThrough } from "./file/cache-mode.
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";
 export type { ImageUse, LockMode } from "./locks/image-locks.ts";
+export { hostExit } from "./native/libc.ts";
 export { type ImageInfo, type ImageInfoOptions, imageInfo } from "./open/image-info.ts";
 export {
   type BackingOverride,

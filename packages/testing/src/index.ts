@@ -5,6 +5,7 @@ export {
   virtualSizeArbitrary,
 } from "./arbitraries.ts";
 export { CONTENT_KINDS, type ContentKind, type ContentOptions, content } from "./content.ts";
+export { CopyingStorage, type HostCopies } from "./copying-storage.ts";
 export { CountingStorage } from "./counting-storage.ts";
 export { DiskModel, expectSameContent, firstDifference } from "./disk-model.ts";
 export {

@@ -1,4 +1,4 @@
-import type { Storage, StorageExtent } from "@qcow2/core";
+import type { Storage, StorageExtent, StoredBytes } from "@qcow2/core";
 
 /** An operation of a storage, as wrappers see it. */
 export interface StorageOperation {
@@ -12,6 +12,7 @@ export interface StorageOperation {
     | "extentAt"
     | "punchHole"
     | "allocate"
+    | "copyFrom"
     | "allocatedBytes";
   /** Bytes; 0 where the operation has none. */
   readonly offset: number;
@@ -30,6 +31,7 @@ export class WrappedStorage implements Storage {
   declare extentAt?: (offset: number) => Promise<StorageExtent>;
   declare punchHole?: (offset: number, length: number) => Promise<void>;
   declare allocate?: (offset: number, length: number) => Promise<void>;
+  declare copyFrom?: (offset: number, from: StoredBytes) => Promise<boolean>;
   declare allocatedBytes?: () => Promise<number>;
 
   constructor(inner: Storage) {
@@ -52,6 +54,12 @@ export class WrappedStorage implements Storage {
       this.allocate = async (offset, length) => {
         await this.before({ kind: "allocate", offset, length });
         await inner.allocate!(offset, length);
+      };
+    }
+    if (inner.copyFrom !== undefined) {
+      this.copyFrom = async (offset, from) => {
+        await this.before({ kind: "copyFrom", offset, length: from.length });
+        return await inner.copyFrom!(offset, from);
       };
     }
     if (inner.allocatedBytes !== undefined) {

@@ -104,7 +104,7 @@ async function resize(
 }
 
 function isTooLarge(error: unknown): error is Qcow2Error {
-  return isQcow2Error(error, "invalid-option") && error.message.startsWith("The image size is too large");
+  return isQcow2Error(error, "invalid-option") && error.data.reason === "size-too-large";
 }
 
 function tooLarge(cause?: unknown): CommandError {

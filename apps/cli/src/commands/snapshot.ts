@@ -107,7 +107,7 @@ async function change(name: ImageName, wanted: Change): Promise<void> {
 /** qemu-img tells no more than the kind of error. What only this command refuses keeps its own words. */
 function inQemuWords(error: unknown, action: Change["action"]): unknown {
   if (isQcow2Error(error, "ambiguous-snapshot")) return error;
-  if (isQcow2Error(error) && error.message === "Device has active dirty bitmaps") return error;
+  if (isQcow2Error(error, "unsupported") && error.data.obstacle === "bitmaps") return error;
   if (action === "delete" && isQcow2Error(error, "snapshot-not-found")) {
     return new CommandError("snapshot not found", { cause: error });
   }

@@ -176,6 +176,7 @@ async function copyData({ request, source, events }: Job, target: TargetPart): P
     outOfOrder: request.outOfOrder,
     rateLimitBytesPerSecond: request.rateLimitBytesPerSecond,
     salvage: request.salvage,
+    copyOffload: request.copyOffload,
     primitives: bufferPrimitives,
     signal: events.signal,
     onProgress: events.onProgress,

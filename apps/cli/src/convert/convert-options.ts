@@ -124,7 +124,7 @@ export const CONVERT_OPTIONS: ConvertOptionTable = {
   copyOffload: {
     short: "C",
     long: "copy-range-offloading",
-    help: "accepted for scripts: the copy is made as without",
+    help: "have the host copy or share data, where it can, without a look for zeroes",
   },
   bitmaps: { long: "bitmaps", help: "copy persistent bitmaps, too" },
   skipBrokenBitmaps: {

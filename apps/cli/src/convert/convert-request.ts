@@ -27,6 +27,7 @@ export interface ConvertRequest {
   readonly outOfOrder: boolean;
   readonly rateLimitBytesPerSecond: number | undefined;
   readonly salvage: boolean;
+  readonly copyOffload: boolean;
   /** Copy persistent bitmaps: all of them, or all that can be used. */
   readonly bitmaps: "none" | "all" | "usable";
   readonly quiet: boolean;
@@ -88,6 +89,7 @@ export function parseConvertRequest(args: Arguments): ConvertRequest {
     outOfOrder: args.has("outOfOrder"),
     rateLimitBytesPerSecond: rateLimit === 0 ? undefined : rateLimit,
     salvage: args.has("salvage"),
+    copyOffload: args.has("copyOffload"),
     bitmaps: !args.has("bitmaps") ? "none" : args.has("skipBrokenBitmaps") ? "usable" : "all",
     quiet: args.has("quiet"),
     progress: args.has("progress"),

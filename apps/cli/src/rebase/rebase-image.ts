@@ -126,10 +126,10 @@ async function recordBacking(
 /** qemu-img tells of a name that is too long without saying so. */
 function inQemuWords(error: unknown): unknown {
   if (!isQcow2Error(error, "invalid-option")) return error;
-  if (error.message === "Backing file name too long")
-    return new CommandError(errnoText("EINVAL"), { cause: error });
-  const noSpace = "No space left in the file header";
-  return error.message.startsWith(noSpace) ? new CommandError(noSpace, { cause: error }) : error;
+  const { reason } = error.data;
+  if (reason === "name-too-long") return new CommandError(errnoText("EINVAL"), { cause: error });
+  if (reason === "header-full") return new CommandError("No space left in the file header", { cause: error });
+  return error;
 }
 
 function assertCompresses(overlay: WritableDisk, codecs: Codecs, level: number | undefined): void {

@@ -1,3 +1,5 @@
+import type { StoredBytes } from "../storage/stored-bytes.ts";
+
 /** A guest range with one answer to "what is there, and where". Ranges are half-open: offset <= x < offset + length. */
 export interface Extent {
   /** First guest byte. */
@@ -71,6 +73,12 @@ export interface Disk {
   map(range?: DiskRange & { readonly signal?: AbortSignal | undefined }): AsyncIterable<Extent>;
 
   /**
+   * Where the bytes of an extent of {@link map} lie; undefined if they lie nowhere just as the guest reads them. Whoever
+   * uses that has to know that nobody writes to the chain meanwhile. Absent if the disk cannot tell.
+   */
+  storedAt?(extent: Extent): StoredBytes | undefined;
+
+  /**
    * The bytes of the range, by default the whole disk, as a stream; {@link diskReadable} makes one from `read`. A chunk
    * is a buffer of its own, read when the stream asks for it: at most one is read ahead. Chunks end at multiples of
    * `chunkSize` on the disk. Changes made meanwhile are seen by the chunks that are read after them. Neither the end
@@ -88,6 +96,14 @@ export interface Disk {
 export interface WritableDisk extends Disk {
   /** Writes all of `from` at `offset`. */
   write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void>;
+
+  /**
+   * Has the host copy what lies in a storage, without its coming into this process: whole clusters of the format, where it
+   * has clusters. False if the host does not (see {@link Storage.copyFrom}): then write what is read from there. Absent
+   * where there is no storage to copy to.
+   * @throws RangeError for parts of clusters
+   */
+  writeStored?(request: { readonly offset: number; readonly from: StoredBytes }): Promise<boolean>;
 
   /**
    * Makes the range read as zeroes; with `unmap`, space is given back where the format and host can do it. An aborted

@@ -1,8 +1,9 @@
-import { assertOffset, Qcow2Error } from "../errors.ts";
+import { assertOffset, Qcow2Error, refuseOption } from "../errors.ts";
 import { SECTOR_SIZE } from "../limits.ts";
 import { startOfPart } from "../storage/part-of-storage.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { StoredBytes } from "../storage/stored-bytes.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
 import type {
   DiskRange,
@@ -71,6 +72,16 @@ export class RawDisk implements WritableDisk {
     await this.storage.write(request.offset, request.from);
   }
 
+  storedAt({ kind, offset, length }: Extent): StoredBytes | undefined {
+    return kind === "data" ? { storage: this.storage, offset, length } : undefined;
+  }
+
+  async writeStored(request: { readonly offset: number; readonly from: StoredBytes }): Promise<boolean> {
+    assertDiskRange(request.offset, request.from.length, this.size);
+    this.#assertWritable();
+    return (await this.storage.copyFrom?.(request.offset, request.from)) ?? false;
+  }
+
   async writeZeroes(request: {
     readonly offset: number;
     readonly length: number;
@@ -114,12 +125,13 @@ export class RawDisk implements WritableDisk {
     assertOffset(size, "size");
     this.#assertWritable();
     signal?.throwIfAborted();
-    if (preallocation === "metadata") refuse("preallocation", "Unsupported preallocation mode: metadata");
+    if (preallocation === "metadata")
+      refuseOption("preallocation", "Unsupported preallocation mode: metadata");
     if (size < this.#size && preallocation !== "off") {
-      refuse("preallocation", "Cannot use preallocation for shrinking files");
+      refuseOption("preallocation", "Cannot use preallocation for shrinking files");
     }
     if (size < this.#size && !shrink) {
-      refuse("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
+      refuseOption("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
     }
     const oldSize = await this.storage.size();
     const added = Math.max(0, size - oldSize);
@@ -170,8 +182,4 @@ export class RawDisk implements WritableDisk {
   #assertWritable(): void {
     if (this.readOnly) throw new Qcow2Error("read-only", `${this.name} is read-only`, { name: this.name });
   }
-}
-
-function refuse(option: string, message: string): never {
-  throw new Qcow2Error("invalid-option", message, { option });
 }

@@ -1,6 +1,6 @@
 /** The backing file that an image records. */
 import type { Disk } from "../disk/disk.ts";
-import { isQcow2Error, Qcow2Error } from "../errors.ts";
+import { isQcow2Error, refuseOption } from "../errors.ts";
 import { decodeHeader } from "../format/header.ts";
 import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -22,15 +22,12 @@ export interface BackingFileChange {
 export function assertBackingFile({ layout }: OpenImage, backing: BackingFileChange | undefined): void {
   if (backing === undefined) return;
   const option = "backing_file";
-  if (backing.name === "")
-    throw new Qcow2Error("invalid-option", "A backing file's name is not empty", { option });
+  if (backing.name === "") refuseOption(option, "A backing file's name is not empty");
   if (new TextEncoder().encode(backing.name).length > MAX_BACKING_NAME_BYTES) {
-    throw new Qcow2Error("invalid-option", "Backing file name too long", { option });
+    refuseOption(option, "Backing file name too long", "name-too-long");
   }
   if (isDataFileRaw(layout)) {
-    throw new Qcow2Error("invalid-option", "Backing file and data-file-raw cannot be used at the same time", {
-      option,
-    });
+    refuseOption(option, "Backing file and data-file-raw cannot be used at the same time");
   }
 }
 

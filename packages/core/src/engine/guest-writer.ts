@@ -1,5 +1,8 @@
 /** Writes guest data: in place where that is allowed, else to new clusters that are linked once they are complete. */
+import { assert } from "../errors.ts";
 import { type Geometry, roundDown, roundUp } from "../format/geometry.ts";
+import type { Storage } from "../storage/storage.ts";
+import { partOfStoredBytes, type StoredBytes } from "../storage/stored-bytes.ts";
 import {
   type ClusterEntry,
   freeEntryClusters,
@@ -13,6 +16,12 @@ import type { WriteContext } from "./write-context.ts";
 
 /** Up to this size, data and its copy-on-write edges are joined in memory and written at once. */
 const MAX_JOINED_WRITE_BYTES: number = 1 << 20;
+
+/** What is written: bytes, or where they lie, to be copied from there. The latter for whole clusters only. */
+export type GuestData = Uint8Array | StoredBytes;
+
+/** The host does not copy stored bytes to where they belong. What was allocated for them is given back. */
+export class NotCopied extends Error {}
 
 /** Consecutive guest clusters, contiguous in the host file, that one write covers. */
 interface WriteRun {
@@ -31,7 +40,7 @@ interface WriteRun {
 }
 
 /** Writes `from` at `offset`. The caller holds the range lock of the clusters. */
-export async function writeGuestData(context: WriteContext, offset: number, from: Uint8Array): Promise<void> {
+export async function writeGuestData(context: WriteContext, offset: number, from: GuestData): Promise<void> {
   const end = offset + from.length;
   for (let at = offset; at < end; ) {
     const inPlace = planInPlace(context, at, end);
@@ -40,7 +49,7 @@ export async function writeGuestData(context: WriteContext, offset: number, from
         await writeGuestBytes(
           context,
           hostStartOf(context, run),
-          from.subarray(run.start - offset, run.end - offset),
+          partOf(from, run.start - offset, run.end - offset),
         );
       }
       at = (inPlace[inPlace.length - 1] as WriteRun).end;
@@ -61,7 +70,7 @@ export async function writeGuestData(context: WriteContext, offset: number, from
     let linked = 0;
     try {
       for (const run of runs) {
-        await writeRun(context, run, from.subarray(run.start - offset, run.end - offset));
+        await writeRun(context, run, partOf(from, run.start - offset, run.end - offset));
         if (!run.inPlace) linkRun(context, slice, run);
         linked++;
       }
@@ -268,7 +277,7 @@ function copyRange(
 }
 
 /** Writes a run's data, with its edges copied from what the guest reads there now. */
-async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array): Promise<void> {
+async function writeRun(context: WriteContext, run: WriteRun, data: GuestData): Promise<void> {
   const hostStart = hostStartOf(context, run);
   const headBytes = run.start - run.copyStart;
   const tailBytes = run.copyEnd - run.end;
@@ -276,6 +285,7 @@ async function writeRun(context: WriteContext, run: WriteRun, data: Uint8Array):
     await writeGuestBytes(context, hostStart, data);
     return;
   }
+  assert(data instanceof Uint8Array, "whole clusters have no edges");
   if (run.copyEnd - run.copyStart <= MAX_JOINED_WRITE_BYTES) {
     const joined = new Uint8Array(run.copyEnd - run.copyStart);
     joined.set(data, headBytes);
@@ -303,14 +313,22 @@ function hostStartOf({ image }: WriteContext, run: WriteRun): number {
 export function writeGuestBytes(
   { image, file }: WriteContext,
   offset: number,
-  from: Uint8Array,
+  from: GuestData,
 ): Promise<void> {
-  if (image.mapping.hasDataFile) {
-    file.assertSound();
-    return image.dataStorage.write(offset, from);
-  }
-  file.assertNoOverlap(offset, offset + from.length);
-  return image.storage.write(offset, from);
+  if (image.mapping.hasDataFile) file.assertSound();
+  else file.assertNoOverlap(offset, offset + from.length);
+  return from instanceof Uint8Array
+    ? image.dataStorage.write(offset, from)
+    : copyGuestBytes(image.dataStorage, offset, from);
+}
+
+async function copyGuestBytes(storage: Storage, offset: number, from: StoredBytes): Promise<void> {
+  if (!(await storage.copyFrom?.(offset, from))) throw new NotCopied();
+}
+
+/** `from` without what lies before index `start` and from index `end` on. */
+function partOf(from: GuestData, start: number, end: number): GuestData {
+  return from instanceof Uint8Array ? from.subarray(start, end) : partOfStoredBytes(from, start, end);
 }
 
 /** What the guest reads at `offset` now; beyond the end of the disk there are zeroes. */

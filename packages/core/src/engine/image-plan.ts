@@ -1,6 +1,6 @@
 /** Where everything goes in a new image, computed before anything is written. */
 import type { Preallocation } from "../disk/disk.ts";
-import { Qcow2Error } from "../errors.ts";
+import { refuseOption } from "../errors.ts";
 import { createGeometry, type Geometry, l1EntriesFor, roundUp } from "../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../format/l1-entry.ts";
 import { REFCOUNT_TABLE_ENTRY_BYTES } from "../format/refcount-entry.ts";
@@ -70,31 +70,31 @@ export function checkImageOptions(
   const extendedL2 = options.extendedL2 ?? false;
   const compressionType = options.compressionType ?? "zlib";
   let preallocation = options.preallocation ?? "off";
-  if (version !== 2 && version !== 3) refuse("compat", `Unknown qcow2 version ${String(version)}`);
+  if (version !== 2 && version !== 3) refuseOption("compat", `Unknown qcow2 version ${String(version)}`);
   if (!Number.isInteger(clusterBits) || clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
-    refuse("cluster_size", "Cluster size must be a power of two between 512 and 2048k");
+    refuseOption("cluster_size", "Cluster size must be a power of two between 512 and 2048k");
   }
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > MAX_REFCOUNT_ORDER) {
-    refuse("refcount_bits", "Refcount width must be a power of two and may not exceed 64 bits");
+    refuseOption("refcount_bits", "Refcount width must be a power of two and may not exceed 64 bits");
   }
   if (compressionType !== "zlib" && compressionType !== "zstd") {
-    refuse("compression_type", `Unknown compression type '${String(compressionType)}'`);
+    refuseOption("compression_type", `Unknown compression type '${String(compressionType)}'`);
   }
   if (version === 2) checkVersion2(options, { refcountBits, extendedL2, compressionType });
   if (extendedL2 && clusterBits < MIN_EXTENDED_L2_CLUSTER_BITS) {
-    refuse(
+    refuseOption(
       "extended_l2",
       "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes",
     );
   }
   if (options.dataFileRaw === true && options.hasDataFile !== true) {
-    refuse("data_file_raw", "data-file-raw requires data-file");
+    refuseOption("data_file_raw", "data-file-raw requires data-file");
   }
   if (options.dataFileRaw === true && options.hasBackingFile === true) {
-    refuse("data_file_raw", "Backing file and data-file-raw cannot be used at the same time");
+    refuseOption("data_file_raw", "Backing file and data-file-raw cannot be used at the same time");
   }
   if (options.hasBackingFile === true && preallocation !== "off" && !extendedL2) {
-    refuse(
+    refuseOption(
       "preallocation",
       "Backing file and preallocation can only be used at the same time if extended_l2 is on",
     );
@@ -110,18 +110,19 @@ function checkVersion2(
   checked: { readonly refcountBits: number; readonly extendedL2: boolean; readonly compressionType: string },
 ): void {
   const hint = "compatibility level 1.1 and above (use version=v3 or greater)";
-  if (options.lazyRefcounts === true) refuse("lazy_refcounts", `Lazy refcounts only supported with ${hint}`);
+  if (options.lazyRefcounts === true)
+    refuseOption("lazy_refcounts", `Lazy refcounts only supported with ${hint}`);
   if (checked.refcountBits !== DEFAULT_REFCOUNT_BITS) {
-    refuse(
+    refuseOption(
       "refcount_bits",
       "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
     );
   }
   if (options.hasDataFile === true)
-    refuse("data_file", `External data files are only supported with ${hint}`);
-  if (checked.extendedL2) refuse("extended_l2", `Extended L2 entries are only supported with ${hint}`);
+    refuseOption("data_file", `External data files are only supported with ${hint}`);
+  if (checked.extendedL2) refuseOption("extended_l2", `Extended L2 entries are only supported with ${hint}`);
   if (checked.compressionType !== "zlib") {
-    refuse("compression_type", `Non-zlib compression type is only supported with ${hint}`);
+    refuseOption("compression_type", `Non-zlib compression type is only supported with ${hint}`);
   }
 }
 
@@ -174,10 +175,10 @@ export function planImage(
   };
 }
 
-function refuse(option: string, message: string): never {
-  throw new Qcow2Error("invalid-option", message, { option });
-}
-
 function refuseSize(): never {
-  refuse("size", "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
+  refuseOption(
+    "size",
+    "The image size is too large for file format 'qcow2' (try using a larger cluster size)",
+    "size-too-large",
+  );
 }

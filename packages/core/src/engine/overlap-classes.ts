@@ -1,5 +1,5 @@
 /** Kinds of metadata that writes are held against, in QEMU's names ("overlap-check"). */
-import { Qcow2Error } from "../errors.ts";
+import { refuseOption } from "../errors.ts";
 
 export const METADATA_CLASSES = [
   "main-header",
@@ -61,5 +61,5 @@ export function overlapClasses(check: OverlapCheck = "cached"): ReadonlySet<Meta
 }
 
 function unknownName(name: string): never {
-  throw new Qcow2Error("invalid-option", `'${name}' is no kind of overlap check`, { option: "overlapCheck" });
+  refuseOption("overlapCheck", `'${name}' is no kind of overlap check`);
 }

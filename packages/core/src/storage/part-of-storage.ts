@@ -1,5 +1,6 @@
 import { assertOffset, Qcow2Error } from "../errors.ts";
 import type { Storage, StorageExtent } from "./storage.ts";
+import type { StoredBytes } from "./stored-bytes.ts";
 
 export interface PartOfStorageOptions {
   /** First byte of the part. */
@@ -20,6 +21,7 @@ export class PartOfStorage implements Storage, AsyncDisposable {
   declare readonly extentAt?: (offset: number) => Promise<StorageExtent>;
   declare readonly punchHole?: (offset: number, length: number) => Promise<void>;
   declare readonly allocate?: (offset: number, length: number) => Promise<void>;
+  declare readonly copyFrom?: (offset: number, from: StoredBytes) => Promise<boolean>;
   declare readonly allocatedBytes?: () => Promise<number>;
   readonly #whole: Storage;
   readonly #offset: number;
@@ -43,6 +45,13 @@ export class PartOfStorage implements Storage, AsyncDisposable {
       this.allocate = async (at, bytes) => {
         this.#assertWithin(at + bytes);
         await whole.allocate?.(at + offset, bytes);
+      };
+    }
+    if (whole.copyFrom !== undefined) {
+      this.copyFrom = async (at, from) => {
+        assertOffset(at, "offset");
+        this.#assertWithin(at + from.length);
+        return (await whole.copyFrom?.(at + offset, from)) ?? false;
       };
     }
     if (whole.allocatedBytes !== undefined) {

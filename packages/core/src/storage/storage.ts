@@ -1,3 +1,5 @@
+import type { StoredBytes } from "./stored-bytes.ts";
+
 /** A range of a storage that holds data or is a hole (reads as zeroes and occupies no space). */
 export interface StorageExtent {
   readonly kind: "data" | "hole";
@@ -50,6 +52,13 @@ export interface Storage {
 
   /** Reserves space for `length` bytes from `offset`, growing the storage; what is there already stays. */
   allocate?(offset: number, length: number): Promise<void>;
+
+  /**
+   * Writes `from` at `offset` as {@link write} does, but without its bytes coming into this process: the host copies
+   * them, or lets both files share them. False if it does not do so between these two, or if it failed: then any part of
+   * them may have been written, and whoever reads and writes instead learns what is wrong, if anything is.
+   */
+  copyFrom?(offset: number, from: StoredBytes): Promise<boolean>;
 
   /** Bytes that the storage occupies on its host, as `du` would count them. */
   allocatedBytes?(): Promise<number>;

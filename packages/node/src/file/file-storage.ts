@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { constants } from "node:os";
 import { promisify } from "node:util";
-import { assertOffset, Qcow2Error, type Storage, type StorageExtent } from "@qcow2/core";
+import { assertOffset, Qcow2Error, type Storage, type StorageExtent, type StoredBytes } from "@qcow2/core";
 import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks/image-locks.ts";
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { CacheDropper } from "./cache-dropper.ts";
@@ -49,8 +49,8 @@ export interface FileStorageOptions {
 /**
  * A regular file or block device as a {@link Storage}.
  *
- * What needs the host's own calls is there only where they are (see `loadLibc`): {@link extentAt},
- * {@link punchHole} and {@link allocate} are otherwise undefined.
+ * What needs the host's own calls is there only where they are (see `loadLibc`): {@link extentAt}, {@link punchHole},
+ * {@link allocate} and {@link copyFrom} are otherwise undefined.
  */
 export class FileStorage implements Storage {
   readonly name: string;
@@ -64,6 +64,8 @@ export class FileStorage implements Storage {
   readonly punchHole?: (offset: number, length: number) => Promise<void>;
   /** Reserves space, growing the file. @throws Qcow2Error "unsupported" if the file system cannot. */
   readonly allocate?: (offset: number, length: number) => Promise<void>;
+  /** Has the host copy from another file, or share its blocks where the file system can; from a storage of this kind only. */
+  readonly copyFrom?: (offset: number, from: StoredBytes) => Promise<boolean>;
   readonly #fd: number;
   readonly #deviceBytes: number | undefined;
   readonly #libc: Libc | undefined;
@@ -102,6 +104,11 @@ export class FileStorage implements Storage {
     }
     if (!file.readOnly && libc?.allocate !== undefined) {
       this.allocate = (offset, length) => this.#allocate(offset, length);
+    }
+    // Shared blocks are not on the disk because the file is opened to write through.
+    const copies = file.kind === "file" && !file.readOnly && !writesThrough(cache);
+    if (copies && libc?.copyFileRange !== undefined) {
+      this.copyFrom = (offset, from) => this.#copyFrom(offset, from);
     }
   }
 
@@ -298,6 +305,34 @@ export class FileStorage implements Storage {
       }
       throw ioError(reason, { operation: "allocate space for", name: this.name, offset });
     });
+  }
+
+  /** A failure is no answer: whoever reads and writes instead learns which of the two files it lies with. */
+  async #copyFrom(offset: number, { storage, offset: fromOffset, length }: StoredBytes): Promise<boolean> {
+    assertOffset(offset, "offset");
+    assertOffset(offset + length, "end of write");
+    assertOffset(fromOffset, "offset of the source");
+    assertOffset(fromOffset + length, "end of the source");
+    this.#assertWritable();
+    if (!(storage instanceof FileStorage)) return false;
+    return await this.#host("copy to", offset, () =>
+      storage.#host("copy from", fromOffset, async () => {
+        for (let done = 0; done < length; ) {
+          const copied = await this.#libc!.copyFileRange!({
+            fromFd: storage.#fd,
+            fromOffset: fromOffset + done,
+            toFd: this.#fd,
+            toOffset: offset + done,
+            length: length - done,
+          });
+          if (copied <= 0) return false;
+          done += copied;
+        }
+        storage.#dropper?.afterRead(fromOffset, length);
+        if (this.#dropper?.afterWrite(offset, length) === true) await this.flush();
+        return true;
+      }),
+    );
   }
 
   async #host<T>(operation: string, offset: number | undefined, work: () => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 /**
  * The few system calls that Node.js does not offer, through the optional FFI package koffi. Everything works without
- * it: holes are then read as data, space is not reserved, and image locks are not taken.
+ * it: holes are then read as data, space is not reserved, what is copied comes through memory, and image locks are not
+ * taken.
  *
  * Set the environment variable `QCOW2_NO_FFI=1` to do without it although it is installed.
  */
@@ -18,20 +19,42 @@ export interface Libc {
   readonly punchHole: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
   /** posix_fallocate. */
   readonly allocate: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
+  /** copy_file_range: the bytes that were copied, which may be fewer than asked for; 0 at the end of the source, -1 for a failure. */
+  readonly copyFileRange: ((request: CopyRequest) => Promise<number>) | undefined;
   /** posix_fadvise(DONTNEED), a piece of advice: what the host makes of it is not asked. */
   readonly dropCache: ((fd: number, offset: number, length: number) => void) | undefined;
   /** fcntl with a `struct flock`, which the call may change. */
   fcntl(fd: number, command: number, argument: Uint8Array): number;
+  /** _exit: the process is gone, with nothing of it taken down. */
+  exit(code: number): void;
+}
+
+export interface CopyRequest {
+  readonly fromFd: number;
+  readonly fromOffset: number;
+  readonly toFd: number;
+  readonly toOffset: number;
+  readonly length: number;
 }
 
 let loading: Promise<Libc | undefined> | undefined;
+let loaded: Libc | undefined;
 
 /** The system calls; undefined where there is no koffi, no build of it for this platform, or it was switched off. */
 export async function loadLibc(): Promise<Libc | undefined> {
   const switchedOff = process.env.QCOW2_NO_FFI;
   if (switchedOff !== undefined && switchedOff !== "" && switchedOff !== "0") return undefined;
   loading ??= bindLibc();
-  return loading;
+  loaded = await loading;
+  return loaded;
+}
+
+/**
+ * What ends this process at once, without Node.js taking itself down; undefined before native calls were loaded, or where
+ * there are none. For programs whose work is done: exit handlers are not called, nor is anything flushed.
+ */
+export function hostExit(): ((code: number) => void) | undefined {
+  return loaded?.exit;
 }
 
 async function bindLibc(): Promise<Libc | undefined> {
@@ -48,14 +71,16 @@ async function bindLibc(): Promise<Libc | undefined> {
       if (typeof found !== "number") throw new RangeError(`lseek answered ${String(found)}, beyond 2^53 - 1`);
       return found < 0 ? errno() : found;
     };
-    const { seekData, seekHole, punchHoleMode, posixFallocate, dropCacheAdvice } = constants;
+    const { seekData, seekHole, punchHoleMode, posixFallocate, copyFileRange, dropCacheAdvice } = constants;
     return {
       seekData: seekData === undefined ? undefined : (fd, offset) => seek(fd, offset, seekData),
       seekHole: seekHole === undefined ? undefined : (fd, offset) => seek(fd, offset, seekHole),
       seekEnd: (fd) => seek(fd, 0, SEEK_END),
       punchHole: punchHoleMode === undefined ? undefined : bindPunchHole(library, punchHoleMode, errno),
       allocate: posixFallocate ? bindAllocate(library) : undefined,
+      copyFileRange: copyFileRange ? bindCopyFileRange(library) : undefined,
       dropCache: dropCacheAdvice === undefined ? undefined : bindDropCache(library, dropCacheAdvice),
+      exit: library.func("_exit", "void", ["int"]),
       fcntl: (fd, command, argument) => (fcntl(fd, command, "void *", argument) === -1 ? errno() : 0),
     };
   } catch {
@@ -89,6 +114,25 @@ function bindAllocate(library: Library): (fd: number, offset: number, length: nu
   return async (fd, offset, length) => -(await callAsync(posixFallocate, fd, offset, length));
 }
 
+/** Undefined where the C library is older than the call. */
+function bindCopyFileRange(library: Library): ((request: CopyRequest) => Promise<number>) | undefined {
+  let copy: ReturnType<Library["func"]>;
+  try {
+    copy = library.func("copy_file_range", "int64", ["int", "void *", "int", "void *", "size_t", "uint"]);
+  } catch {
+    return undefined;
+  }
+  return async ({ fromFd, fromOffset, toFd, toOffset, length }) => {
+    // The call moves both positions on; they are not the descriptors' own.
+    const [from, to] = [BigInt64Array.of(BigInt(fromOffset)), BigInt64Array.of(BigInt(toOffset))];
+    const copied = await callAsync(copy, fromFd, from, toFd, to, length, 0);
+    // Named here, so that both live until the call has come back.
+    return copied >= 0 && from[0] === BigInt(fromOffset + copied) && to[0] === BigInt(toOffset + copied)
+      ? copied
+      : -1;
+  };
+}
+
 function bindDropCache(
   library: Library,
   advice: number,
@@ -99,11 +143,26 @@ function bindDropCache(
   };
 }
 
-function callAsync(native: ReturnType<Library["func"]>, ...args: readonly number[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    native.async(...args, (error: unknown, result: number) => {
-      if (error) reject(error);
-      else resolve(result);
+/** koffi refuses more than 256 calls at a time; there are no more threads than a few to make them. */
+const MAX_CALLS = 64;
+let calls = 0;
+const waiting: (() => void)[] = [];
+
+async function callAsync(
+  native: ReturnType<Library["func"]>,
+  ...args: readonly (number | BigInt64Array)[]
+): Promise<number> {
+  while (calls >= MAX_CALLS) await new Promise<void>((resolve) => waiting.push(resolve));
+  calls++;
+  try {
+    return await new Promise((resolve, reject) => {
+      native.async(...args, (error: unknown, result: number) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
     });
-  });
+  } finally {
+    calls--;
+    waiting.shift()?.();
+  }
 }

@@ -22,6 +22,8 @@ export interface PlatformConstants {
   /** The mode of fallocate(2); undefined where there is no such call. */
   readonly punchHoleMode: number | undefined;
   readonly posixFallocate: boolean;
+  /** True if copy_file_range(2) is there and can be relied on. */
+  readonly copyFileRange: boolean;
   /** The advice of posix_fadvise(3) that gives up cached pages; undefined where there is no such call. */
   readonly dropCacheAdvice: number | undefined;
   readonly locks: LockConstants;
@@ -36,6 +38,7 @@ const LINUX: PlatformConstants = {
   // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
   punchHoleMode: 0x02 | 0x01,
   posixFallocate: true,
+  copyFileRange: true,
   // POSIX_FADV_DONTNEED
   dropCacheAdvice: 4,
   locks: {
@@ -61,6 +64,7 @@ const MACOS: PlatformConstants = {
   seekHole: undefined,
   punchHoleMode: undefined,
   posixFallocate: false,
+  copyFileRange: false,
   dropCacheAdvice: undefined,
   locks: {
     structBytes: 24,

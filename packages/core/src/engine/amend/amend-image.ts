@@ -1,6 +1,6 @@
 /** Changing the options that an image was created with, those that can change; each kind of change is a transaction. */
 import type { DiskResizeOptions } from "../../disk/disk.ts";
-import { Qcow2Error } from "../../errors.ts";
+import { refuseOption } from "../../errors.ts";
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPATIBLE_LAZY_REFCOUNTS,
@@ -46,30 +46,32 @@ export function assertAmendment(image: OpenImage, options: AmendOptions): void {
   const { layout } = image;
   const { version = layout.header.version, refcountBits, lazyRefcounts, dataFile, dataFileRaw } = options;
   const bits = refcountBits ?? layout.geometry.refcountBits;
-  if (version !== 2 && version !== 3) refuse("compat", `Unknown compatibility level ${String(version)}`);
+  if (version !== 2 && version !== 3)
+    refuseOption("compat", `Unknown compatibility level ${String(version)}`);
   const order = Math.log2(bits);
   if (!Number.isInteger(order) || order < 0 || order > MAX_REFCOUNT_ORDER) {
-    refuse("refcount_bits", "Refcount width must be a power of two and may not exceed 64 bits");
+    refuseOption("refcount_bits", "Refcount width must be a power of two and may not exceed 64 bits");
   }
   if (dataFileRaw === true && !isDataFileRaw(layout)) {
-    refuse("data_file_raw", "data-file-raw cannot be set on existing images");
+    refuseOption("data_file_raw", "data-file-raw cannot be set on existing images");
   }
   if (dataFile !== undefined && !layout.hasDataFile) {
-    refuse("data_file", "data-file can only be set for images that use an external data file");
+    refuseOption("data_file", "data-file can only be set for images that use an external data file");
   }
   if (options.size !== undefined && options.size !== layout.virtualSize) {
     assertResize(image, { ...options, size: options.size, version });
   }
-  if (dataFile === "") refuse("data_file", "The image cannot be read without the name of its data file");
+  if (dataFile === "")
+    refuseOption("data_file", "The image cannot be read without the name of its data file");
   if (version === 3) return;
   if (lazyRefcounts === true) {
-    refuse(
+    refuseOption(
       "lazy_refcounts",
       "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)",
     );
   }
   if (refcountBits !== undefined && refcountBits !== BITS_OF_VERSION_2) {
-    refuse(
+    refuseOption(
       "refcount_bits",
       "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)",
     );
@@ -89,13 +91,13 @@ interface Downgrade {
 function assertDowngrade(image: OpenImage, after: Downgrade): void {
   const { header } = image.layout;
   const option = "compat";
-  if (after.bits !== BITS_OF_VERSION_2) refuse(option, "compat=0.10 requires refcount_bits=16");
+  if (after.bits !== BITS_OF_VERSION_2) refuseOption(option, "compat=0.10 requires refcount_bits=16");
   if ((header.incompatibleFeatures & INCOMPATIBLE_DATA_FILE) !== 0n) {
-    refuse(option, "Cannot downgrade an image with a data file");
+    refuseOption(option, "Cannot downgrade an image with a data file");
   }
   const others = header.incompatibleFeatures & ~(INCOMPATIBLE_COMPRESSION_TYPE | INCOMPATIBLE_DIRTY);
   if (others !== 0n) {
-    refuse(
+    refuseOption(
       option,
       `Cannot downgrade an image with incompatible features 0x${others.toString(16).toUpperCase()} set`,
     );
@@ -103,10 +105,10 @@ function assertDowngrade(image: OpenImage, after: Downgrade): void {
   const current = BigInt(image.layout.virtualSize);
   for (const { diskSize, vmStateSize } of image.snapshots) {
     if ((diskSize ?? current) === BigInt(after.size) && vmStateSize <= VM_STATE_BYTES_OF_VERSION_2) continue;
-    refuse(option, "Internal snapshots prevent downgrade of image");
+    refuseOption(option, "Internal snapshots prevent downgrade of image");
   }
   if (image.bitmaps.length > 0 && !after.dropBitmaps) {
-    refuse(
+    refuseOption(
       option,
       `Persistent bitmaps prevent downgrade of image: version 2 has none, and ${image.bitmaps.length} would be lost`,
     );
@@ -163,8 +165,4 @@ export async function downgradeImage(
     async (transaction) => ({ version: 2 as const, ...(await expandZeroClusters(transaction)) }),
     { signal },
   );
-}
-
-function refuse(option: string, message: string): never {
-  throw new Qcow2Error("invalid-option", message, { option });
 }

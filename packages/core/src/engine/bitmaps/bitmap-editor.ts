@@ -1,5 +1,5 @@
 /** The persistent bitmaps of an image while a transaction changes them; what changes is written to new clusters. */
-import { Qcow2Error } from "../../errors.ts";
+import { Qcow2Error, refuseOption } from "../../errors.ts";
 import {
   assertBitmapEntry,
   BITMAP_FLAG_AUTO,
@@ -49,7 +49,7 @@ export class BitmapEditor {
     const { layout } = this.#transaction.image;
     const name = decodeStoredText(bitmap.nameBytes);
     if (this.names.includes(name)) {
-      throw new Qcow2Error("invalid-option", `Bitmap already exists: ${name}`, { option: "name" });
+      refuseOption("name", `Bitmap already exists: ${name}`);
     }
     if (this.#bitmaps.length >= MAX_BITMAPS) {
       throw new Qcow2Error("limit-exceeded", "Maximum number of persistent bitmaps is already reached", {

@@ -1,5 +1,5 @@
 /** Changes of persistent bitmaps (specification: "Bitmaps"), any number of them as one transaction. */
-import { Qcow2Error } from "../../errors.ts";
+import { Qcow2Error, refuseOption } from "../../errors.ts";
 import {
   BITMAP_FLAG_IN_USE,
   MAX_GRANULARITY_BITS,
@@ -100,10 +100,9 @@ async function apply(editor: BitmapEditor, image: OpenImage, action: BitmapActio
       const source = action.from ?? (await ownRanges(editor, image, action.source));
       const { virtualSize } = image.layout;
       if (source.size !== virtualSize) {
-        throw new Qcow2Error(
-          "invalid-option",
+        refuseOption(
+          "source",
           `Bitmaps are of different sizes (destination size is ${virtualSize}, source size is ${source.size}) and can't be merged`,
-          { option: "source" },
         );
       }
       await editor.addDirty(name, (part) => source.ranges(part));
@@ -127,16 +126,12 @@ function checkNewBitmap(
   const granularityBits = Math.log2(chosen);
   const isPossible = granularityBits >= MIN_GRANULARITY_BITS && granularityBits <= MAX_GRANULARITY_BITS;
   if (!Number.isInteger(granularityBits) || !isPossible) {
-    throw new Qcow2Error("invalid-option", "Granularity must be power of 2 and at least 512", {
-      option: "granularity",
-    });
+    refuseOption("granularity", "Granularity must be power of 2 and at least 512");
   }
-  if (name === "") throw new Qcow2Error("invalid-option", "Bitmap name cannot be empty", { option: "name" });
+  if (name === "") refuseOption("name", "Bitmap name cannot be empty");
   const nameBytes = new TextEncoder().encode(name);
   if (nameBytes.length > MAX_BITMAP_NAME_BYTES) {
-    throw new Qcow2Error("invalid-option", `A bitmap's name has at most ${MAX_BITMAP_NAME_BYTES} bytes`, {
-      option: "name",
-    });
+    refuseOption("name", `A bitmap's name has at most ${MAX_BITMAP_NAME_BYTES} bytes`, "name-too-long");
   }
   if (layout.header.version < 3) {
     throw new Qcow2Error("unsupported", "Cannot store dirty bitmaps in qcow2 v2 files", {

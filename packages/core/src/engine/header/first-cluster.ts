@@ -2,7 +2,7 @@
  * The first cluster of an image: header, header extensions, the backing file's name (specification: "General", "Header
  * extensions").
  */
-import { Qcow2Error } from "../../errors.ts";
+import { refuseOption } from "../../errors.ts";
 import { KNOWN_FEATURES } from "../../format/feature-bits.ts";
 import { encodeHeader, HEADER_V2_BYTES, HEADER_V3_BYTES, type Header } from "../../format/header.ts";
 import {
@@ -39,18 +39,16 @@ export interface FirstClusterPlacement {
  */
 export function encodeFirstCluster(content: FirstCluster, clusterSize: number): Uint8Array {
   if (content.backingName.length > MAX_BACKING_NAME_BYTES) {
-    throw new Qcow2Error("invalid-option", "Backing file name too long", { option: "backing_file" });
+    refuseOption("backing_file", "Backing file name too long", "name-too-long");
   }
   const bytes =
     placeFirstCluster(content, clusterSize, { withFeatureNames: true }) ??
     placeFirstCluster(content, clusterSize, { withFeatureNames: false });
   if (bytes !== undefined) return bytes;
-  throw new Qcow2Error(
-    "invalid-option",
+  refuseOption(
+    "backing_file",
     "No space left in the file header: the names of other files do not fit",
-    {
-      option: "backing_file",
-    },
+    "header-full",
   );
 }
 

@@ -3,7 +3,7 @@
  * writes a sector whole or not at all: the new header's first sector is the switch, and what lies behind it is written
  * before, where the old header has nothing.
  */
-import { Qcow2Error } from "../../errors.ts";
+import { refuseOption } from "../../errors.ts";
 import { HEADER_V2_BYTES } from "../../format/header.ts";
 import {
   EXTENSION_END,
@@ -62,10 +62,10 @@ export function replaceFirstCluster(current: Uint8Array, wanted: FirstCluster): 
       }
     }
   }
-  throw new Qcow2Error(
-    "invalid-option",
+  refuseOption(
+    "backing_file",
     "No space left in the file header: the names of other files do not fit beside the current ones",
-    { option: "backing_file" },
+    "header-full",
   );
 }
 

@@ -1,6 +1,6 @@
 /** Changing the virtual size, as one transaction. */
 import type { DiskResizeOptions, Preallocation } from "../../disk/disk.ts";
-import { Qcow2Error } from "../../errors.ts";
+import { Qcow2Error, refuseOption } from "../../errors.ts";
 import { l1EntriesFor, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import { MAX_L1_BYTES, MAX_VIRTUAL_SIZE, SECTOR_SIZE } from "../../limits.ts";
@@ -71,7 +71,7 @@ export function assertResize(
   if (!Number.isSafeInteger(size) || size < 0) {
     throw new RangeError(`size must be an integer from 0 to 2^53 - 1, not ${size}`);
   }
-  if (size % SECTOR_SIZE !== 0) refuse("size", "The new size must be a multiple of 512");
+  if (size % SECTOR_SIZE !== 0) refuseOption("size", "The new size must be a multiple of 512");
   if (snapshots.length > 0 && version < 3) {
     throw new Qcow2Error("unsupported", "Can't resize a v2 image which has snapshots", {
       operation: "resize",
@@ -84,16 +84,17 @@ export function assertResize(
   }
   const entries = l1EntriesFor(layout.geometry, size);
   if (size > MAX_VIRTUAL_SIZE || entries * L1_ENTRY_BYTES > MAX_L1_BYTES) {
-    refuse(
+    refuseOption(
       "size",
       `The image size is too large for its cluster size: the L1 table would have ${entries * L1_ENTRY_BYTES} bytes`,
+      "size-too-large",
     );
   }
   if (size < image.size && !shrink) {
-    refuse("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
+    refuseOption("shrink", "Shrinking deletes what lies behind the new size, and was not asked for");
   }
   if (size < image.size && preallocation !== "off") {
-    refuse("preallocation", "Preallocation can't be used for shrinking an image");
+    refuseOption("preallocation", "Preallocation can't be used for shrinking an image");
   }
 }
 
@@ -125,8 +126,4 @@ async function growDataFile(image: OpenImage, options: DiskResizeOptions): Promi
   if (preallocation === "full") await writeZeroBytes(dataStorage, oldSize, length, signal);
   if (preallocation === "falloc") await dataStorage.allocate?.(oldSize, length);
   await dataStorage.flush();
-}
-
-function refuse(option: string, message: string): never {
-  throw new Qcow2Error("invalid-option", message, { option });
 }

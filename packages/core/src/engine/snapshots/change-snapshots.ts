@@ -1,5 +1,5 @@
 /** Creating, applying and deleting internal snapshots (specification: "Snapshots"), each as one transaction. */
-import { Qcow2Error } from "../../errors.ts";
+import { Qcow2Error, refuseOption } from "../../errors.ts";
 import { L1_ENTRY_BYTES, l1EntryCopied, setL1Entry } from "../../format/l1-entry.ts";
 import type { SnapshotEntry } from "../../format/snapshot-table.ts";
 import { decodeStoredText } from "../../format/stored-text.ts";
@@ -85,7 +85,10 @@ export async function applySnapshot(
   const { image } = context;
   assertNoDataFile(image, "apply a snapshot");
   if (image.bitmaps.length > 0) {
-    throw new Qcow2Error("unsupported", "Device has active dirty bitmaps", { operation: "apply a snapshot" });
+    throw new Qcow2Error("unsupported", "Device has active dirty bitmaps", {
+      operation: "apply a snapshot",
+      obstacle: "bitmaps",
+    });
   }
   const entry = findSnapshot(image.snapshots, wanted);
   return await MetadataTransaction.run(
@@ -164,16 +167,12 @@ function newEntry(image: OpenImage, { name, id, date = new Date() }: CreateSnaps
   const ids = image.snapshots.map((entry) => decodeStoredText(entry.idBytes));
   const chosen = id ?? nextId(ids);
   if (ids.includes(chosen)) {
-    throw new Qcow2Error("invalid-option", `The image has a snapshot with the id '${chosen}' already`, {
-      option: "id",
-    });
+    refuseOption("id", `The image has a snapshot with the id '${chosen}' already`);
   }
   const milliseconds = date.getTime();
   const seconds = Math.floor(milliseconds / 1000);
   if (!(seconds >= 0 && seconds <= 0xffffffff)) {
-    throw new Qcow2Error("invalid-option", "A snapshot's date lies between 1970 and 2106", {
-      option: "date",
-    });
+    refuseOption("date", "A snapshot's date lies between 1970 and 2106");
   }
   return {
     l1TableOffset: 0n,
@@ -200,13 +199,7 @@ function nextId(ids: readonly string[]): string {
 function storedText(option: string, text: string): Uint8Array {
   const bytes = new TextEncoder().encode(text);
   if (bytes.length <= MAX_STORED_TEXT_BYTES) return bytes;
-  throw new Qcow2Error(
-    "invalid-option",
-    `A snapshot's ${option} has at most ${MAX_STORED_TEXT_BYTES} bytes`,
-    {
-      option,
-    },
-  );
+  refuseOption(option, `A snapshot's ${option} has at most ${MAX_STORED_TEXT_BYTES} bytes`, "name-too-long");
 }
 
 function diskSizeOf(image: OpenImage, { diskSize }: SnapshotEntry): number {
