@@ -20,12 +20,12 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "L2 tables written before their data, even in time",
     file: "engine/guest-writer.js",
-    find: `await writeRun(context, run, from.subarray(run.start - offset, run.end - offset));
+    find: `await writeRun(context, run, partOf(from, run.start - offset, run.end - offset));
                 if (!run.inPlace)
                     linkRun(context, slice, run);`,
     replace: `if (!run.inPlace)
                     linkRun(context, slice, run);
-                await writeRun(context, run, from.subarray(run.start - offset, run.end - offset));`,
+                await writeRun(context, run, partOf(from, run.start - offset, run.end - offset));`,
   },
   {
     name: "refcounts decreased before the reference is removed from the disk",
