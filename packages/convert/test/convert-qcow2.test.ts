@@ -15,6 +15,7 @@ import { codecs, ReusableStorage, StoredChain } from "./stored-chain.ts";
 
 const drawnSource = chainArbitrary({ compressionTypes: ["zlib"], maxOperations: 5 });
 const drawnTarget = imageOptionsArbitrary({ compressionTypes: ["zlib"] });
+/** Of the conversion, and of the storage that it writes to. */
 const drawnOptions = fc
   .record({
     sparseBytes: fc.constantFrom(0, 512, 4096, 4096, 65536),
@@ -44,94 +45,79 @@ async function expectSoundCopy(source: Disk, storage: ReusableStorage, backing?:
 
 it("copies any chain into any new image, and back into a raw one", async () => {
   await fc.assert(
-    fc.asyncProperty(
-      drawnSource,
-      drawnTarget,
-      drawnOptions,
-      async (drawn, image, { hostCopies, ...options }) => {
-        const source = (await (await StoredChain.build(drawn)).open())!;
-        const model = await modelOfChain(drawn);
-        const storage = new ReusableStorage({ hostCopies });
-        const target = await Qcow2Image.create({ ...image, storage, size: source.size, codecs });
-        await convertDisk({ source, target, targetIsZero: true, ...options });
-        await expectSameContent(target, model);
-        await target.close();
-        await expectSoundCopy(source, storage);
+    fc.asyncProperty(drawnSource, drawnTarget, drawnOptions, async (drawn, image, options) => {
+      const source = (await (await StoredChain.build(drawn)).open())!;
+      const model = await modelOfChain(drawn);
+      const storage = new ReusableStorage(options);
+      const target = await Qcow2Image.create({ ...image, storage, size: source.size, codecs });
+      await convertDisk({ source, target, targetIsZero: true, ...options });
+      await expectSameContent(target, model);
+      await target.close();
+      await expectSoundCopy(source, storage);
 
-        const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
-        const raw = await RawDisk.open({ storage: new CopyingStorage({ hostCopies }), size: source.size });
-        await convertDisk({ source: copy, target: raw, targetIsZero: true, ...options, compress: false });
-        await expectSameContent(raw, model);
-        await source.close();
-      },
-    ),
+      const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
+      const raw = await RawDisk.open({ storage: new CopyingStorage(options), size: source.size });
+      await convertDisk({ source: copy, target: raw, targetIsZero: true, ...options, compress: false });
+      await expectSameContent(raw, model);
+      await source.close();
+    }),
     { numRuns: 15 },
   );
 }, 60_000);
 
 it("copies over what an existing image holds", async () => {
   await fc.assert(
-    fc.asyncProperty(
-      drawnSource,
-      drawnSource,
-      drawnOptions,
-      async (drawn, old, { hostCopies, ...options }) => {
-        const source = (await (await StoredChain.build(drawn)).open())!;
-        const before = (await (await StoredChain.build(old)).open())!;
-        const storage = new ReusableStorage({ hostCopies });
-        const size = Math.max(source.size, before.size);
-        const image = imageOptionsOf(old.top.options);
-        const target = await Qcow2Image.create({ ...image, storage, size, codecs });
-        await convertDisk({ source: before, target, targetIsZero: true });
-        await convertDisk({ source, target, targetIsZero: false, ...options });
-        const model = await modelOfChain(drawn);
-        expect(await model.firstDifference(target)).toBeUndefined();
-        await target.close();
-        const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
-        expect(await copy.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
-      },
-    ),
+    fc.asyncProperty(drawnSource, drawnSource, drawnOptions, async (drawn, old, options) => {
+      const source = (await (await StoredChain.build(drawn)).open())!;
+      const before = (await (await StoredChain.build(old)).open())!;
+      const storage = new ReusableStorage(options);
+      const size = Math.max(source.size, before.size);
+      const image = imageOptionsOf(old.top.options);
+      const target = await Qcow2Image.create({ ...image, storage, size, codecs });
+      await convertDisk({ source: before, target, targetIsZero: true });
+      await convertDisk({ source, target, targetIsZero: false, ...options });
+      const model = await modelOfChain(drawn);
+      expect(await model.firstDifference(target)).toBeUndefined();
+      await target.close();
+      const copy = await Qcow2Image.open({ storage, readOnly: true, codecs });
+      expect(await copy.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
+    }),
     { numRuns: 15 },
   );
 }, 60_000);
 
 it("copies an overlay onto the same backing file, without what that holds", async () => {
   await fc.assert(
-    fc.asyncProperty(
-      drawnSource,
-      drawnTarget,
-      drawnOptions,
-      async (drawn, image, { hostCopies, ...options }) => {
-        const chain = await StoredChain.build(drawn);
-        const source = (await chain.open())!;
-        const backing = await chain.open(1);
-        fc.pre(backing !== undefined);
-        const storage = new ReusableStorage({ hostCopies });
-        const references = {
-          openBackingFile: async () => (await chain.open(1)) as Disk,
-          openDataFile: async () => Promise.reject(new Error("there is none")),
-        };
-        const backingFile = { name: "below", format: backing!.format };
-        const target = await Qcow2Image.create({
-          ...image,
-          storage,
-          size: source.size,
-          codecs,
-          references,
-          backingFile,
-        });
-        await convertDisk({
-          source,
-          target,
-          targetIsZero: false,
-          targetBacking: { size: backing!.size },
-          ...options,
-        });
-        await expectSameContent(target, await modelOfChain(drawn));
-        await target.close();
-        await expectSoundCopy(source, storage, await chain.open(1));
-      },
-    ),
+    fc.asyncProperty(drawnSource, drawnTarget, drawnOptions, async (drawn, image, options) => {
+      const chain = await StoredChain.build(drawn);
+      const source = (await chain.open())!;
+      const backing = await chain.open(1);
+      fc.pre(backing !== undefined);
+      const storage = new ReusableStorage(options);
+      const references = {
+        openBackingFile: async () => (await chain.open(1)) as Disk,
+        openDataFile: async () => Promise.reject(new Error("there is none")),
+      };
+      const backingFile = { name: "below", format: backing!.format };
+      const target = await Qcow2Image.create({
+        ...image,
+        storage,
+        size: source.size,
+        codecs,
+        references,
+        backingFile,
+      });
+      await convertDisk({
+        source,
+        target,
+        targetIsZero: false,
+        targetBacking: { size: backing!.size },
+        ...options,
+      });
+      await expectSameContent(target, await modelOfChain(drawn));
+      await target.close();
+      await expectSoundCopy(source, storage, await chain.open(1));
+    }),
     { numRuns: 15 },
   );
 }, 60_000);
