@@ -8,6 +8,8 @@ import { formatFixed } from "./output/decimal.ts";
 import { humanSize } from "./output/human-size.ts";
 
 export interface Progress {
+  /** False as long as nobody sees what is reported: what costs something need not be reported then. */
+  readonly isWatched: boolean;
   /** Bytes done of bytes to do. */
   report(done: number, total: number): void;
   /** Called once, whether the work succeeded or not. */
@@ -48,6 +50,7 @@ function percentText(percent: number): string {
 
 /** qemu-img's own form: one line that is written over with carriage returns. */
 class PercentLine implements Progress {
+  readonly isWatched = true;
   readonly #step: number;
   readonly #stdout: Writable;
   #last = 0;
@@ -80,21 +83,35 @@ class PercentLine implements Progress {
 
 /** Nothing, until SIGUSR1 asks. */
 class OnRequest implements Progress {
-  #percent = 0;
-  readonly #print = (): void => {
-    process.stderr.write(`${percentText(this.#percent)}\n`);
+  #isWatched = false;
+  #percent: number | undefined;
+  /** Requests that came before anything was known. */
+  #unanswered = 0;
+  readonly #answer = (): void => {
+    this.#isWatched = true;
+    if (this.#percent === undefined) this.#unanswered++;
+    else this.#print(this.#percent);
   };
 
   constructor() {
-    if (process.platform !== "win32") process.on("SIGUSR1", this.#print);
+    if (process.platform !== "win32") process.on("SIGUSR1", this.#answer);
+  }
+
+  get isWatched(): boolean {
+    return this.#isWatched;
   }
 
   report(done: number, total: number): void {
     this.#percent = percentOf(done, total);
+    for (; this.#unanswered > 0; this.#unanswered--) this.#print(this.#percent);
   }
 
   end(): void {
-    if (process.platform !== "win32") process.removeListener("SIGUSR1", this.#print);
+    if (process.platform !== "win32") process.removeListener("SIGUSR1", this.#answer);
+  }
+
+  #print(percent: number): void {
+    process.stderr.write(`${percentText(percent)}\n`);
   }
 }
 
@@ -119,9 +136,13 @@ class Bar implements Progress {
     });
   }
 
+  get isWatched(): boolean {
+    return performance.now() - this.#started >= this.#delayMs;
+  }
+
   report(done: number, total: number): void {
+    if (total === 0 || !this.isWatched) return;
     const seconds = (performance.now() - this.#started) / 1000;
-    if (total === 0 || seconds * 1000 < this.#delayMs) return;
     const rate = humanSize(seconds > 0 ? Math.round(done / seconds) : 0);
     const texts = { done: humanSize(done), all: humanSize(total), rate };
     if (this.#shown) {

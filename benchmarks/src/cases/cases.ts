@@ -22,6 +22,11 @@ export const CASES: readonly BenchmarkCase[] = [
     job: compressed("zstd"),
   },
   { id: "deflate-to-raw", title: "convert compressed qcow2 (deflate) to raw", job: toRaw("disk-deflate") },
+  {
+    id: "unordered-to-raw",
+    title: "convert compressed qcow2 (deflate) to raw, its clusters out of order",
+    job: toRaw("disk-unordered"),
+  },
   { id: "zstd-to-raw", title: "convert compressed qcow2 (zstd) to raw", job: toRaw("disk-zstd") },
   {
     id: "compare",

@@ -1,6 +1,13 @@
 /** Every kind of input, by name. */
 import { join, resolve } from "node:path";
-import { DISK_DEFLATE, DISK_QCOW2, DISK_ZSTD, EMPTY_QCOW2, FULL_QCOW2 } from "./converted-image.ts";
+import {
+  DISK_DEFLATE,
+  DISK_QCOW2,
+  DISK_UNORDERED,
+  DISK_ZSTD,
+  EMPTY_QCOW2,
+  FULL_QCOW2,
+} from "./converted-image.ts";
 import { EMPTY_DISK } from "./empty-disk.ts";
 import { FRAGMENTED_IMAGE } from "./fragmented-image.ts";
 import { FULL_DISK } from "./full-disk.ts";
@@ -13,6 +20,7 @@ export const INPUTS: Readonly<Record<InputName, InputKind>> = {
   disk: GENERATED_DISK,
   "disk-qcow2": DISK_QCOW2,
   "disk-deflate": DISK_DEFLATE,
+  "disk-unordered": DISK_UNORDERED,
   "disk-zstd": DISK_ZSTD,
   fragmented: FRAGMENTED_IMAGE,
   overlays: OVERLAY_CHAIN,

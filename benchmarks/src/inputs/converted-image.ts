@@ -10,6 +10,14 @@ export const DISK_DEFLATE: InputKind = converted({
   options: ["-c"],
 });
 
+/** As a tool stores clusters that compresses on many threads and writes what is ready first. */
+export const DISK_UNORDERED: InputKind = converted({
+  name: "disk-unordered",
+  from: "disk",
+  how: ", compressed with deflate, its clusters stored as they were ready (-m 8 -W)",
+  options: ["-c", "-m", "8", "-W"],
+});
+
 export const DISK_ZSTD: InputKind = converted({
   name: "disk-zstd",
   from: "disk",

@@ -7,6 +7,7 @@ export type InputName =
   | "disk"
   | "disk-qcow2"
   | "disk-deflate"
+  | "disk-unordered"
   | "disk-zstd"
   | "fragmented"
   | "overlays"

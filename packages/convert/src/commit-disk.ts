@@ -19,6 +19,8 @@ export interface CommitOptions {
   readonly rateLimitBytesPerSecond?: number | undefined;
   /** Called with the bytes copied so far and the bytes that have to be; needs one more pass over the overlay's map. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** As for a conversion: `ConvertOptions.isWatched`. */
+  readonly isWatched?: (() => boolean) | undefined;
   /** Aborting it makes the promise reject with the signal's reason once nothing is running any more. */
   readonly signal?: AbortSignal | undefined;
   /** Faster loops of the host. Default `portablePrimitives`. */

@@ -26,7 +26,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ConvertResul
 /** How a copy is watched and held up. */
 export type CopyEvents = Pick<
   ConvertOptions,
-  "rateLimitBytesPerSecond" | "onReadError" | "onProgress" | "signal"
+  "rateLimitBytesPerSecond" | "onReadError" | "onProgress" | "isWatched" | "signal"
 >;
 
 /** As {@link convertDisk}, with options that were checked. */
@@ -34,7 +34,6 @@ export async function copyDisk(checked: CheckedOptions, options: CopyEvents): Pr
   const { signal } = options;
   signal?.throwIfAborted();
   const copy = new DiskCopy(checked, options);
-  if (options.onProgress !== undefined) await copy.measure();
   const onAbort = (): void => copy.cancel(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -56,7 +55,9 @@ class DiskCopy {
   #bytesRead = 0;
   #bytesUnreadable = 0;
   #bytesDone = 0;
-  #bytesToDo = 0;
+  /** Undefined as long as it is not known. */
+  #bytesToDo: number | undefined;
+  #isMeasuring = false;
 
   constructor(checked: CheckedOptions, options: CopyEvents) {
     const { rateLimitBytesPerSecond, signal } = options;
@@ -69,20 +70,13 @@ class DiskCopy {
     this.#writer = new ChunkWriter(checked, rateLimit, () => this.#tasks.failed);
   }
 
-  /** Adds up what has to be copied, for progress. */
-  async measure(): Promise<void> {
-    for await (const items of this.#plan()) {
-      for (const item of items) this.#bytesToDo += bytesOfWork(item);
-    }
-    this.#report(0);
-  }
-
   cancel(reason: unknown): void {
     this.#tasks.fail(reason);
   }
 
   async run(): Promise<ConvertResult> {
     try {
+      if (this.#isWatched()) await this.#measure();
       await this.#startTasks();
     } catch (error) {
       this.#tasks.fail(error);
@@ -97,13 +91,33 @@ class DiskCopy {
   }
 
   async #startTasks(): Promise<void> {
+    let bytesToDo = 0;
     for await (const items of this.#plan()) {
       for (const item of items) {
+        bytesToDo += bytesOfWork(item);
         if (!(await this.#tasks.vacancy())) return;
         const turn = this.#order.takeTurn();
         this.#tasks.start(() => this.#copy(item, turn));
       }
     }
+    this.#bytesToDo = bytesToDo;
+  }
+
+  /** Adds up what has to be copied, until the copy itself knows. */
+  async #measure(): Promise<void> {
+    this.#isMeasuring = true;
+    let bytesToDo = 0;
+    for await (const items of this.#plan()) {
+      for (const item of items) bytesToDo += bytesOfWork(item);
+      if (this.#bytesToDo !== undefined || this.#tasks.failed) return;
+    }
+    this.#bytesToDo = bytesToDo;
+    this.#report(0);
+  }
+
+  #isWatched(): boolean {
+    const { onProgress, isWatched } = this.#options;
+    return onProgress !== undefined && (isWatched?.() ?? true);
   }
 
   /** The items of the copy in the order of the disk, as the source's map makes them known. */
@@ -195,7 +209,9 @@ class DiskCopy {
 
   #report(bytes: number): void {
     this.#bytesDone += bytes;
-    this.#options.onProgress?.(this.#bytesDone, this.#bytesToDo);
+    if (!this.#isWatched()) return;
+    if (this.#bytesToDo !== undefined) this.#options.onProgress?.(this.#bytesDone, this.#bytesToDo);
+    else if (!this.#isMeasuring) this.#tasks.start(() => this.#measure());
   }
 }
 

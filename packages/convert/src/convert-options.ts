@@ -54,6 +54,11 @@ export interface ConvertOptions {
   readonly onReadError?: ((range: UnreadableRange) => void) | undefined;
   /** Called with the bytes copied so far and the bytes that have to be; needs one more pass over the source's map. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /**
+   * False as long as nobody looks at the progress: nothing is measured then, and `onProgress` is not called. Asked at the
+   * beginning and whenever something was copied, until it is true. Default: true from the beginning.
+   */
+  readonly isWatched?: (() => boolean) | undefined;
   /** Aborting it makes the promise reject with the signal's reason once nothing is running any more. */
   readonly signal?: AbortSignal | undefined;
   /** Faster loops of the host. Default {@link portablePrimitives}. */

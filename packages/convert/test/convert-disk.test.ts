@@ -206,6 +206,44 @@ describe("convertDisk", () => {
     ]);
   });
 
+  it("measures nothing while nobody looks", async () => {
+    const source = sourceWith(4 * M, [[M, M]]);
+    let maps = 0;
+    const map = source.map.bind(source);
+    source.map = (range) => {
+      maps++;
+      return map(range);
+    };
+    const onProgress = (): void => {
+      throw new Error("nobody looks");
+    };
+    const target = new MemoryDisk({ size: 4 * M });
+    await convertDisk({ source, target, targetIsZero: true, onProgress, isWatched: () => false });
+    expectBytes(target.bytes, source.bytes);
+    expect(maps).toBe(1);
+  });
+
+  it("tells how far it has to go from when somebody looks", async () => {
+    const source = sourceWith(4 * M, [[M, 3 * M]], jitter);
+    const target = new MemoryDisk({ size: 4 * M, before: jitter });
+    const seen: [number, number][] = [];
+    await convertDisk({
+      source,
+      target,
+      targetIsZero: true,
+      chunkBytes: 64 * K,
+      parallel: 2,
+      onProgress: (done, total) => seen.push([done, total]),
+      isWatched: () => target.operations.length > 4,
+    });
+    expect(new Set(seen.map(([, total]) => total))).toEqual(new Set([3 * M]));
+    const done = seen.map(([bytes]) => bytes);
+    expect(done).toEqual([...done].sort((first, second) => first - second));
+    expect(done[0]).toBeGreaterThan(0);
+    expect(done[0]).toBeLessThan(2 * M);
+    expect(done.at(-1)).toBe(3 * M);
+  });
+
   it("keeps to the rate limit", async () => {
     const source = sourceWith(512 * K, [[0, 512 * K]]);
     const target = new MemoryDisk({ size: 512 * K });

@@ -178,6 +178,7 @@ async function commit(request: Request, { overlay, depth, context, progress, sig
     depth,
     rateLimitBytesPerSecond: request.rateLimit === 0 ? undefined : request.rateLimit,
     onProgress: (done, total) => progress.report(done, total),
+    isWatched: () => progress.isWatched,
     signal,
     primitives: bufferPrimitives,
   });

@@ -68,6 +68,7 @@ async function convertWithProgress(
       program: context.program,
       signal,
       onProgress: (done, total) => progress.report(done, total),
+      isWatched: () => progress.isWatched,
       onReadError: (message) => {
         if (!request.quiet) context.warn(`warning: ${message}`);
       },

@@ -20,6 +20,8 @@ export interface ConvertEvents {
   readonly program: ProgramName;
   readonly signal: AbortSignal;
   onProgress(done: number, total: number): void;
+  /** False as long as nobody looks at the progress. */
+  isWatched(): boolean;
   onReadError(message: string): void;
 }
 
@@ -180,6 +182,7 @@ async function copyData({ request, source, events }: Job, target: TargetPart): P
     primitives: bufferPrimitives,
     signal: events.signal,
     onProgress: events.onProgress,
+    isWatched: events.isWatched,
     onReadError: ({ offset, length, error }) => {
       const reason = describeError(error) ?? error.message;
       events.onReadError(`error while reading ${length} bytes at offset ${offset}: ${reason}`);

@@ -19,9 +19,9 @@ export interface ClusterCodec {
   /** Encodes one cluster. Absent where the runtime can only decode. */
   compress?(input: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /**
-   * Decodes clusters that are stored side by side, on other threads. `fill` reads the `inputLength` bytes that they are in,
-   * into memory of the codec's choosing. Rejects if one of them is damaged, or if `fill` does; nothing writes to the
-   * clusters' memory any more then. Absent where there are no other threads.
+   * Decodes clusters on other threads. `fill` reads the `inputLength` bytes that they are in, into memory of the codec's
+   * choosing. Rejects if one of them is damaged, or if `fill` does; nothing writes to the clusters' memory any more then.
+   * Absent where there are no other threads.
    */
   decompressAll?(
     inputLength: number,

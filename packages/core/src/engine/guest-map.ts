@@ -29,13 +29,28 @@ export async function* mapGuest(
   const askHost = await options.looksPreallocated();
   for (let at = start; at < end; ) {
     range.signal?.throwIfAborted();
-    for (const extent of await options.resolve(at, end, EXTENTS_AT_A_TIME)) {
+    for (const extent of joinCompressed(await options.resolve(at, end, EXTENTS_AT_A_TIME))) {
       at = extent.offset + extent.length;
       if (extent.kind === "unallocated") yield* mapUnallocated(options, extent, range.signal);
       else if (extent.kind === "data" && askHost) yield* splitAtHoles(options.dataStorage, extent);
       else yield ownExtent(extent);
     }
   }
+}
+
+/** Compressed clusters side by side are one extent: where each is stored does not matter here. */
+function joinCompressed(extents: readonly ResolvedExtent[]): readonly ResolvedExtent[] {
+  const joined: ResolvedExtent[] = [];
+  let run: { -readonly [Key in keyof ResolvedExtent]: ResolvedExtent[Key] } | undefined;
+  for (const extent of extents) {
+    if (extent.kind === "compressed" && run !== undefined) {
+      run.length += extent.length;
+      continue;
+    }
+    run = extent.kind === "compressed" ? { ...extent } : undefined;
+    joined.push(run ?? extent);
+  }
+  return joined;
 }
 
 function ownExtent(extent: ResolvedExtent): Extent {

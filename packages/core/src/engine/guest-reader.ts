@@ -6,7 +6,7 @@ import { guestClusterOf } from "../format/geometry.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import { runBounded } from "./bounded.ts";
-import { type CompressedRun, storageReads } from "./compressed-runs.ts";
+import { type CompressedBatch, storageReads } from "./compressed-batches.ts";
 import { type GuestMapping, type ResolvedExtent, residentDataOffset, resolveRange } from "./resolve.ts";
 
 /** Storage requests of one read that are under way at once. */
@@ -61,8 +61,8 @@ export class GuestReader {
       return;
     }
     await runBounded(PARALLEL_REQUESTS, storageReads(mapping.geometry, extents), (read) =>
-      read.kind === "compressed-run"
-        ? this.#readCompressedRun(read, pieceOf, decompressAll)
+      read.kind === "compressed-batch"
+        ? this.#readCompressedBatch(read, pieceOf, decompressAll)
         : this.#readExtent(read.extent, pieceOf(read.extent)),
     );
   }
@@ -121,17 +121,20 @@ export class GuestReader {
     into.set(cluster.subarray(start, start + into.length));
   }
 
-  async #readCompressedRun(
-    run: CompressedRun,
+  async #readCompressedBatch(
+    { clusters, parts, inputLength }: CompressedBatch,
     pieceOf: (extent: ResolvedExtent) => Uint8Array,
     decompressAll: NonNullable<ClusterCodec["decompressAll"]>,
   ): Promise<void> {
     try {
       await decompressAll(
-        run.end - run.start,
-        (input) => readOrZeroes(this.#options.storage, run.start, input),
-        run.clusters.map((extent) => ({
-          start: (extent.hostOffset as number) - run.start,
+        inputLength,
+        (input) =>
+          runBounded(PARALLEL_REQUESTS, parts, ({ hostOffset, inputStart, length }) =>
+            readOrZeroes(this.#options.storage, hostOffset, input.subarray(inputStart, inputStart + length)),
+          ),
+        clusters.map(({ extent, inputStart }) => ({
+          start: inputStart,
           length: extent.compressedLength as number,
           into: pieceOf(extent),
         })),
@@ -139,7 +142,7 @@ export class GuestReader {
     } catch (error) {
       if (isQcow2Error(error) && error.code !== "closed") throw error;
       // One of them is damaged, or the threads are gone: one by one, it shows.
-      for (const extent of run.clusters) await this.#readCompressed(extent, pieceOf(extent));
+      for (const { extent } of clusters) await this.#readCompressed(extent, pieceOf(extent));
     }
   }
 

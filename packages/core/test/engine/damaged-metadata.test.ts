@@ -1,13 +1,9 @@
 /** Writing to an image whose metadata is wrong: refused where it is met, and nothing is made worse. */
 import { type CheckFinding, checkStorage, isQcow2Error, MemoryStorage, Qcow2Image } from "@qcow2/core";
-import { WrappedStorage } from "@qcow2/testing";
+import { KeptStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
 
 const CLUSTER = 65536;
-
-class KeptStorage extends WrappedStorage {
-  override async close(): Promise<void> {}
-}
 
 /** An image with clusters 0..3 written, in host order after the tables. */
 async function newImage(): Promise<MemoryStorage> {
