@@ -199,6 +199,14 @@ export function damageKinds({ hasZeroes, hasBitmap, l2EntryBytes }: RepairableSh
       name: "a refcount block that is a data cluster",
       damage: (file) => poke64(file, tablesOf(file).refcountTable, hostOf(file, entry(file, 9))),
     },
+    {
+      name: "a refcount block that is an L2 table",
+      damage: (file) => poke64(file, tablesOf(file).refcountTable, tablesOf(file).l2),
+    },
+    {
+      name: "a refcount block that is the L1 table",
+      damage: (file) => poke64(file, tablesOf(file).refcountTable, tablesOf(file).l1),
+    },
     { name: "no refcount block", damage: (file) => poke64(file, tablesOf(file).refcountTable, 0) },
     {
       name: "a reserved bit in the refcount table",

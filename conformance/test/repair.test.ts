@@ -8,6 +8,7 @@ import { isQcow2Error } from "@qcow2/core";
 import { openDisk } from "@qcow2/node";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
+import { peek64, poke64, tablesOf } from "../src/damage.ts";
 import { damageKinds, makeRepairable, REPAIRABLE_SHAPES } from "../src/damage-kinds.ts";
 import { drawDamage, metadataRegions, whileDamaged } from "../src/metadata-damage.ts";
 import { tryOursInProcess } from "../src/ours-in-process.ts";
@@ -34,6 +35,8 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
         copyFileSync(bench.path("sound"), bench.path("image"));
         kind.damage(bench.path("image"));
         if ((await expectSameVerdict(qemu, bench, kind.name)) !== 0) found++;
+        copyFileSync(bench.path("image"), bench.path("copy"));
+        await expectNothingLost(bench.path("copy"), kind.name, "leaks");
         await expectRepaired(qemu, bench, kind.name);
         caseRan(GROUP, qemu.version);
       }
@@ -51,6 +54,8 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
         const edits = drawDamage(bench.path(IMAGE), regions, SEED * 2_000_003 + index);
         copyFileSync(bench.path(IMAGE), bench.path("sound"));
         await whileDamaged(bench.path(IMAGE), edits, async () => {
+          copyFileSync(bench.path(IMAGE), bench.path("copy"));
+          await expectNothingLost(bench.path("copy"), JSON.stringify(edits), "leaks");
           await expectRepaired(qemu, bench, JSON.stringify(edits), { image: IMAGE, mayRefuse: true });
         });
         copyFileSync(bench.path("sound"), bench.path(IMAGE));
@@ -58,6 +63,27 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       }
     });
   }
+
+  // With refcounts of 1 bit, two uses of a cluster are not a number that is wrong.
+  it.each([1, 2, 16])("a refcount block of %i bits that is something else", async (bits) => {
+    using bench = new Workbench("repair-shared-block");
+    const cwd = bench.folder;
+    await qemu.img(["create", "-q", "-f", "qcow2", "-o", `refcount_bits=${bits}`, "sound", "4M"], { cwd });
+    await qemu.io("sound", ["write -P 7 0 1M", "write -P 8 2M 128k"], { cwd });
+    const { l1, l2, refcountTable } = tablesOf(bench.path("sound"));
+    const data = Number(peek64(bench.path("sound"), l2) & 0x00fffffffffffe00n);
+    for (const place of [l1, l2, refcountTable, data]) {
+      const what = `${bits} bits, a block at ${place}`;
+      copyFileSync(bench.path("sound"), bench.path("image"));
+      poke64(bench.path("image"), refcountTable, place);
+      for (const repair of ["leaks", "all"] as const) {
+        await expectNothingLost(bench.path("image"), what, repair);
+      }
+      await qemu.img(["check", "-q", "image"], { cwd });
+      await qemu.img(["compare", "-q", "sound", "image"], { cwd });
+      caseRan(GROUP, qemu.version);
+    }
+  });
 
   it("-r leaks gives back clusters, and touches nothing else", async () => {
     using bench = new Workbench("repair-leaks");
@@ -104,6 +130,15 @@ async function expectSameVerdict(
     actual.exitCode,
   );
   return actual.exitCode;
+}
+
+/** What can be read before can be read afterwards, whether or not the repair can do anything. */
+async function expectNothingLost(file: string, what: string, repair: "leaks" | "all"): Promise<void> {
+  const before = await readableParts(file);
+  await tryOursInProcess(["check", "-q", "-r", repair, file]);
+  const after = await readableParts(file);
+  for (const [part, digest] of before)
+    expect({ what, repair, part, digest: after.get(part) }).toEqual({ what, repair, part, digest });
 }
 
 async function expectRepaired(

@@ -8,8 +8,15 @@ export class CopyingStorage extends MemoryStorage {
   readonly #copies: HostCopies;
   #bytesCopied = 0;
 
-  constructor({ hostCopies, bytes }: { readonly hostCopies: HostCopies; readonly bytes?: Uint8Array }) {
-    super(bytes === undefined ? {} : { bytes });
+  constructor({
+    hostCopies,
+    ...options
+  }: {
+    readonly hostCopies: HostCopies;
+    readonly name?: string;
+    readonly bytes?: Uint8Array;
+  }) {
+    super(options);
     this.#copies = hostCopies;
   }
 

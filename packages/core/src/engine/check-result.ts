@@ -26,6 +26,8 @@ export interface CheckFinding {
   readonly hostOffset?: number;
   /** Guest byte offset that it concerns, where there is one. */
   readonly guestOffset?: number;
+  /** The refcount block that is damaged or not alone in its cluster: its index in the refcount table. */
+  readonly refcountBlock?: number;
   /** True if metadata lies there, and something else refers to the same cluster. */
   readonly overlaps?: boolean;
   /** Why the storage could not be read, if that is what kept the check from looking. */

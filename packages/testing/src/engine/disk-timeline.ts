@@ -14,7 +14,7 @@ export interface DiskWrite {
   readonly offset: number;
   /** Bytes; for "truncate" the new size. */
   readonly length: number;
-  /** What is written; only for "write". */
+  /** What is written, zeroes for "punch"; undefined for "truncate". */
   readonly bytes: Uint8Array | undefined;
 }
 
@@ -61,19 +61,25 @@ export class TimelineStorage extends WrappedStorage {
     if (punchHole !== undefined) {
       this.punchHole = (offset, length) => {
         this.#current.write(offset, new Uint8Array(length), "within");
-        const change = { kind: "punch", offset, length, bytes: undefined } as const;
+        const change = { kind: "punch", ...this.#sectorsOf(offset, offset + length) } as const;
         return this.#change(change, () => punchHole.call(inner, offset, length));
+      };
+    }
+    if (inner.copyFrom !== undefined) {
+      // For the disk a copy is a write like any other.
+      this.copyFrom = async (offset, { storage, offset: from, length }) => {
+        const bytes = new Uint8Array(length);
+        await storage.read(from, bytes);
+        await this.write(offset, bytes);
+        return true;
       };
     }
     delete this.allocate;
   }
 
-  /** A disk is given whole sectors: what is written carries what its first and last sector hold besides. */
   override write(offset: number, from: Uint8Array): Promise<void> {
-    const start = Math.floor(offset / SECTOR) * SECTOR;
     this.#current.write(offset, from);
-    const bytes = this.#current.read(start, Math.ceil((offset + from.length) / SECTOR) * SECTOR);
-    const change = { kind: "write", offset: start, length: bytes.length, bytes } as const;
+    const change = { kind: "write", ...this.#sectorsOf(offset, offset + from.length) } as const;
     return this.#change(change, () => super.write(offset, from));
   }
 
@@ -89,6 +95,16 @@ export class TimelineStorage extends WrappedStorage {
     events.push({ kind: "flush-begun", id, role: this.#role });
     await super.flush();
     events.push({ kind: "flushed", id, role: this.#role });
+  }
+
+  /** A disk is given whole sectors: what is written carries what its first and last sector hold besides. */
+  #sectorsOf(
+    start: number,
+    end: number,
+  ): { readonly offset: number; readonly length: number; readonly bytes: Uint8Array } {
+    const offset = Math.floor(start / SECTOR) * SECTOR;
+    const bytes = this.#current.read(offset, Math.ceil(end / SECTOR) * SECTOR);
+    return { offset, length: bytes.length, bytes };
   }
 
   async #change(change: Omit<DiskWrite, "id" | "role">, work: () => Promise<void>): Promise<void> {
@@ -146,10 +162,7 @@ export class FileContent {
       all++;
       if (reaches()) {
         applied++;
-        this.write(
-          at,
-          write.bytes?.subarray(at - write.offset, next - write.offset) ?? new Uint8Array(next - at),
-        );
+        this.write(at, (write.bytes as Uint8Array).subarray(at - write.offset, next - write.offset));
       }
       at = next;
     }

@@ -17,6 +17,13 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
   const compressed = fc
     .record({ range: rangeArbitrary(size, fc.constant(clusterSize), clusterSize * 4), ...drawnContent })
     .map(({ range, ...rest }): EngineOperation => ({ kind: "write-compressed", ...range, ...rest }));
+  const wholeClusters = Math.floor(size / clusterSize) * clusterSize;
+  const stored = fc
+    .record({
+      range: rangeArbitrary(wholeClusters, fc.constant(clusterSize), clusterSize * 4),
+      ...drawnContent,
+    })
+    .map(({ range, ...rest }): EngineOperation => ({ kind: "write-stored", ...range, ...rest }));
   const zeroes = fc
     .record({
       kind: fc.constantFrom("write-zeroes" as const, "unmap" as const, "discard" as const),
@@ -29,6 +36,7 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
   return fc.oneof(
     { weight: 10, arbitrary: write },
     { weight: shape.hasDataFile ? 0 : 3, arbitrary: compressed },
+    { weight: 2, arbitrary: stored },
     { weight: 7, arbitrary: zeroes },
     { weight: 1, arbitrary: all },
     { weight: 3, arbitrary: fc.constant<EngineOperation>({ kind: "flush" }) },

@@ -1,5 +1,5 @@
 /** Guest operations as plain JSON, what each does to an image, and what it must do to the model. */
-import type { Qcow2Image } from "@qcow2/core";
+import { MemoryStorage, type Qcow2Image } from "@qcow2/core";
 import { type ContentKind, content } from "../content.ts";
 import type { DiskModel } from "../disk-model.ts";
 import type { EngineShape } from "./engine-shapes.ts";
@@ -7,8 +7,11 @@ import type { EngineShape } from "./engine-shapes.ts";
 /** Offsets and lengths in bytes of the virtual disk. */
 export type EngineOperation =
   | {
-      /** "write-compressed" covers whole clusters, or reaches the end of the disk. */
-      readonly kind: "write" | "write-compressed";
+      /**
+       * "write-compressed" covers whole clusters, or reaches the end of the disk. "write-stored" covers whole clusters: the
+       * host is asked to copy them, and what it does not copy is written.
+       */
+      readonly kind: "write" | "write-compressed" | "write-stored";
       readonly offset: number;
       readonly length: number;
       readonly content: ContentKind;
@@ -31,6 +34,7 @@ export function changeOf(operation: EngineOperation, shape: EngineShape): ModelC
       return undefined;
     case "write":
     case "write-compressed":
+    case "write-stored":
       return { offset: operation.offset, bytes: content({ ...operation, kind: operation.content }) };
     case "write-zeroes":
     case "unmap":
@@ -73,6 +77,8 @@ export async function applyToImage(operation: EngineOperation, image: Qcow2Image
         operation.offset,
         content({ ...operation, kind: operation.content }),
       );
+    case "write-stored":
+      return await writeStored(image, operation.offset, content({ ...operation, kind: operation.content }));
     case "discard":
       return await image.discard({ offset: operation.offset, length: operation.length });
     default: {
@@ -80,6 +86,12 @@ export async function applyToImage(operation: EngineOperation, image: Qcow2Image
       return await image.writeZeroes({ offset, length, unmap: operation.kind === "unmap" });
     }
   }
+}
+
+async function writeStored(image: Qcow2Image, offset: number, bytes: Uint8Array): Promise<void> {
+  const storage = new MemoryStorage({ bytes });
+  const from = { storage, offset: 0, length: bytes.length };
+  if (!(await image.writeStored({ offset, from }))) await image.write({ offset, from: bytes });
 }
 
 /** All clusters at once, as a converter does: by one, two or three. */

@@ -8,6 +8,7 @@ import {
   type Storage,
 } from "@qcow2/core";
 import { content } from "../content.ts";
+import { CopyingStorage } from "../copying-storage.ts";
 import { DiskModel } from "../disk-model.ts";
 import { KeptStorage } from "../kept-storage.ts";
 import { ENGINE_CODECS } from "./engine-codecs.ts";
@@ -83,7 +84,7 @@ export async function copyFiles(files: ShapeFiles): Promise<ShapeFiles> {
 }
 
 function copyOf(storage: MemoryStorage): MemoryStorage {
-  return new MemoryStorage({ name: storage.name, bytes: storage.toBytes() });
+  return new CopyingStorage({ hostCopies: "all", name: storage.name, bytes: storage.toBytes() });
 }
 
 interface ShapeOptions extends ImageOptions {
@@ -116,8 +117,8 @@ function shape(options: ShapeOptions): EngineShape {
   const size = Math.floor((clusters * clusterSize) / 512) * 512;
   const build = async (): Promise<BuiltShape> => {
     const files: ShapeFiles = {
-      image: new MemoryStorage({ name: "image" }),
-      data: dataFile && new MemoryStorage({ name: "data" }),
+      image: new CopyingStorage({ hostCopies: "all", name: "image" }),
+      data: dataFile && new CopyingStorage({ hostCopies: "all", name: "data" }),
       backing: backingBytes === undefined ? undefined : await backingFile(backingBytes),
     };
     const disk = await Qcow2Image.create({

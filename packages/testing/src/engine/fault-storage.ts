@@ -2,7 +2,7 @@
 import { Qcow2Error, type Storage } from "@qcow2/core";
 import { type StorageOperation, WrappedStorage } from "../wrapped-storage.ts";
 
-export const FAULT_KINDS = ["read", "write", "truncate", "flush", "size"] as const;
+export const FAULT_KINDS = ["read", "write", "copyFrom", "truncate", "flush", "size"] as const;
 
 export interface Fault {
   readonly role: "image" | "data";
@@ -11,7 +11,7 @@ export interface Fault {
   readonly at: number;
   readonly repeat: "once" | "from-then-on";
   readonly errno: "EIO" | "ENOSPC";
-  /** A failing write has written its first half, up to a sector's end. */
+  /** A failing write or copy has written its first half, up to a sector's end. */
   readonly torn: boolean;
 }
 
@@ -26,6 +26,17 @@ export class FaultStorage extends WrappedStorage {
     this.#inner = inner;
     this.#role = role;
     this.#fault = fault;
+    const { copyFrom } = inner;
+    if (copyFrom === undefined) return;
+    this.copyFrom = async (offset, from) => {
+      const met = this.#meet("copyFrom");
+      if (met === undefined) return await copyFrom.call(inner, offset, from);
+      // A copy that fails says so, and leaves it to whoever writes instead to learn what is wrong.
+      const bytes = new Uint8Array(from.length);
+      await from.storage.read(from.offset, bytes);
+      await this.#tear(met, offset, bytes);
+      return false;
+    };
   }
 
   /** Operations of a kind so far. */
@@ -34,20 +45,29 @@ export class FaultStorage extends WrappedStorage {
   }
 
   protected override async before({ kind, offset }: StorageOperation, from?: Uint8Array): Promise<void> {
-    const count = (this.#counts.get(kind) ?? 0) + 1;
-    this.#counts.set(kind, count);
-    const fault = this.#fault;
-    if (fault === undefined || fault.role !== this.#role || fault.kind !== kind) return;
-    if (fault.repeat === "once" ? count !== fault.at : count < fault.at) return;
-    if (fault.torn && from !== undefined) {
-      const middle = Math.floor((offset + from.length / 2) / 512) * 512 - offset;
-      if (middle > 0) await this.#inner.write(offset, from.subarray(0, middle));
-    }
-    throw new Qcow2Error("io", `${this.name}: ${kind} at ${offset} failed: ${fault.errno} (injected)`, {
+    const met = this.#meet(kind);
+    if (met === undefined) return;
+    if (from !== undefined) await this.#tear(met, offset, from);
+    throw new Qcow2Error("io", `${this.name}: ${kind} at ${offset} failed: ${met.errno} (injected)`, {
       operation: kind,
       name: this.name,
       offset,
-      errno: fault.errno,
+      errno: met.errno,
     });
+  }
+
+  /** Counts the operation; the fault that it meets, if it meets one. */
+  #meet(kind: StorageOperation["kind"]): Fault | undefined {
+    const count = (this.#counts.get(kind) ?? 0) + 1;
+    this.#counts.set(kind, count);
+    const fault = this.#fault;
+    if (fault === undefined || fault.role !== this.#role || fault.kind !== kind) return undefined;
+    const isMet = fault.repeat === "once" ? count === fault.at : count >= fault.at;
+    return isMet ? fault : undefined;
+  }
+
+  async #tear({ torn }: Fault, offset: number, from: Uint8Array): Promise<void> {
+    const middle = Math.floor((offset + from.length / 2) / 512) * 512 - offset;
+    if (torn && middle > 0) await this.#inner.write(offset, from.subarray(0, middle));
   }
 }

@@ -5,6 +5,7 @@ import {
   refcountTableEntryIsAligned,
 } from "../../format/refcount-entry.ts";
 import type { CheckContext } from "./check-context.ts";
+import type { FindingDetails } from "./check-report.ts";
 import { KIND_MASK, KIND_METADATA, KIND_OVERLAP } from "./reference-window.ts";
 
 /** Marks all refcount blocks of the window, so that other uses of their clusters are noticed. */
@@ -31,7 +32,8 @@ export function countRefcountBlocks(context: CheckContext): void {
     }
     const cluster = offset / geometry.clusterSize;
     if (offset === 0 || cluster < window.first || cluster >= window.end) continue;
-    window.countCluster(cluster, 1);
+    // Narrow refcounts cannot count a second use; then it is this call that tells.
+    window.countCluster(cluster, 1, index);
     const at = cluster - window.first;
     const count = window.counts[at] as number;
     if (count === 1) continue;
@@ -53,13 +55,10 @@ function problemOf({ stored, geometry, fileSize }: CheckContext, index: number):
   return stored.blockOffset(index) >= fileSize ? `refcount block ${index} is outside image` : undefined;
 }
 
-function describe(
-  { refcountTable }: CheckContext,
-  index: number,
-  problem: string,
-): { message: string; hostOffset: number } {
+function describe({ refcountTable }: CheckContext, index: number, problem: string): FindingDetails {
   return {
     message: `ERROR ${problem}`,
+    refcountBlock: index,
     hostOffset: refcountTable.offset + index * REFCOUNT_TABLE_ENTRY_BYTES,
   };
 }

@@ -6,6 +6,7 @@ export interface FindingDetails {
   readonly message: string;
   readonly hostOffset?: number;
   readonly guestOffset?: number;
+  readonly refcountBlock?: number;
   readonly overlaps?: boolean;
 }
 

@@ -113,12 +113,12 @@ export class ReferenceWindow {
     }
   }
 
-  /** Counts references to a cluster that lies in the window. */
-  countCluster(cluster: number, weight: number): void {
+  /** Counts references to a cluster that lies in the window; `refcountBlock` says which block the reference is to. */
+  countCluster(cluster: number, weight: number, refcountBlock?: number): void {
     const index = cluster - this.first;
     const total = (this.counts[index] as number) + weight;
     if (total <= this.maximum) this.counts[index] = total;
-    else this.#overflow(cluster, index, total - this.maximum);
+    else this.#overflow(cluster, total - this.maximum, refcountBlock);
   }
 
   /** True if the range ends a whole cluster or more beyond the end of the file. */
@@ -143,7 +143,8 @@ export class ReferenceWindow {
     return Math.floor(offset / this.#clusterSize);
   }
 
-  #overflow(cluster: number, index: number, excess: number): void {
+  #overflow(cluster: number, excess: number, refcountBlock: number | undefined): void {
+    const index = cluster - this.first;
     this.counts[index] = this.maximum;
     // This report covers the cluster; an overlap would be the same news twice.
     this.flags[index] = (this.flags[index] as number) & ~KIND_MASK;
@@ -153,6 +154,7 @@ export class ReferenceWindow {
       () => ({
         message: `ERROR: overflow cluster offset=${hex(cluster * 2 ** this.#clusterBits)}`,
         hostOffset: cluster * 2 ** this.#clusterBits,
+        ...(refcountBlock === undefined ? {} : { refcountBlock }),
       }),
       excess,
     );

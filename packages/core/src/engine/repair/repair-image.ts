@@ -48,6 +48,7 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
   const { what, onRepair, onRemaining, ...checkOptions } = options;
   const found = new Map<CheckFinding["code"], number>();
   const overlapping = new Set<number>();
+  let blocksAreSound = true;
   const layout = await readImageLayout(storage, { forCheck: true });
   const before = await checkImage(
     { storage, layout },
@@ -58,6 +59,7 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
         found.set(finding.code, (found.get(finding.code) ?? 0) + 1);
         if (finding.overlaps === true && finding.hostOffset !== undefined)
           overlapping.add(finding.hostOffset);
+        if (finding.code === "refcount-block" || finding.refcountBlock !== undefined) blocksAreSound = false;
         options.onFinding?.(finding);
       },
     },
@@ -65,14 +67,20 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
   const quiet = { signal: options.signal, memoryBytes: options.memoryBytes, onRepair };
   let corruptionsFixed = 0;
   if (what === "leaks") {
-    if (before.leaks > 0) await fixRefcounts(storage, layout, { ...quiet, raise: false });
+    if (before.leaks > 0 && blocksAreSound) await fixRefcounts(storage, layout, { ...quiet, raise: false });
     // Flags that contradict refcounts that are right lose nothing either way.
     const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
     if (found.has("copied-flag") && others.length === 0) {
       corruptionsFixed = await fixCopiedFlags(storage, layout, quiet);
     }
   } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
-    corruptionsFixed = await repairAll(storage, { layout, found, overlapping, options: quiet });
+    corruptionsFixed = await repairAll(storage, {
+      layout,
+      found,
+      overlapping,
+      blocksAreSound,
+      options: quiet,
+    });
   }
   let wrongRefcounts = 0;
   const after = await finish(storage, before, {
@@ -102,11 +110,16 @@ interface Damage {
   readonly found: ReadonlyMap<CheckFinding["code"], number>;
   /** Host offsets of clusters that are metadata and something else. */
   readonly overlapping: ReadonlySet<number>;
+  /** False if something else may lie where a refcount block is said to be: then no block is written to. */
+  readonly blocksAreSound: boolean;
   readonly options: Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair">;
 }
 
 /** Returns how many entries of tables were put right; refcounts are counted by the checks before and after. */
-async function repairAll(storage: Storage, { layout, found, overlapping, options }: Damage): Promise<number> {
+async function repairAll(
+  storage: Storage,
+  { layout, found, overlapping, blocksAreSound, options }: Damage,
+): Promise<number> {
   await assertL1IsThere(storage, layout);
   const isOnlyRefcounts =
     overlapping.size === 0 && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
@@ -123,7 +136,7 @@ async function repairAll(storage: Storage, { layout, found, overlapping, options
   // Refcounts that changed because tables did are no news.
   const { onRepair, ...quiet } = options;
   const inPlace =
-    !found.has("refcount-block") &&
+    blocksAreSound &&
     (await fixRefcounts(storage, current, { ...(isOnlyRefcounts ? options : quiet), raise: true })).complete;
   if (!inPlace && (await hasWrongRefcounts(storage, current, quiet))) {
     onRepair?.("Rebuilding refcount structure");
