@@ -6,7 +6,7 @@ import { runTool, type ToolResult } from "../run-tool.ts";
 import type { Mutation } from "./mutations.ts";
 
 /** The suites of which one at least has to fail. */
-export const SUITES = ["model", "power-cut", "faults", "interleavings", "transactions"] as const;
+export const SUITES = ["model", "power-cut", "faults", "interleavings", "transactions", "repairs"] as const;
 
 /** A broken engine may hang; that, too, is a failure of its suite. */
 const SUITE_TIMEOUT_MS = 300_000;

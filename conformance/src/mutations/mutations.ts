@@ -219,4 +219,16 @@ export const MUTATIONS: readonly Mutation[] = [
             while (writer.commit.isDirty);`,
     replace: "",
   },
+  {
+    name: "a repair that trusts a refcount block in which something else lies",
+    file: "engine/repair/repair-image.js",
+    find: "blocksAreSound = false;",
+    replace: ";",
+  },
+  {
+    name: "host bytes between compressed clusters that are read as if they were not there",
+    file: "engine/compressed-batches.js",
+    find: "near.inputStart + hostOffset - near.hostOffset",
+    replace: "batch.inputLength",
+  },
 ];
