@@ -20,6 +20,8 @@ import { Workbench } from "../src/workbench.ts";
 /** Of each disk that is compared. */
 const MOST_BYTES = 32 * 2 ** 20;
 const GROUP = "check -r: damaged images are repaired";
+/** Giving back leaks is held against these; the others differ in what it never touches. */
+const SHAPES_FOR_LEAKS: ReadonlySet<string> = new Set(["version 3", "extended L2"]);
 const SEED = Number(process.env.QCOW2_CONFORMANCE_SEED ?? 1);
 const DAMAGES_PER_SHAPE = Number(process.env.QCOW2_CONFORMANCE_DAMAGE ?? 2);
 
@@ -35,8 +37,10 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
         copyFileSync(bench.path("sound"), bench.path("image"));
         kind.damage(bench.path("image"));
         if ((await expectSameVerdict(qemu, bench, kind.name)) !== 0) found++;
-        copyFileSync(bench.path("image"), bench.path("copy"));
-        await expectNothingLost(bench.path("copy"), kind.name, "leaks");
+        if (SHAPES_FOR_LEAKS.has(shape.name)) {
+          copyFileSync(bench.path("image"), bench.path("copy"));
+          await expectNothingLost(bench.path("copy"), kind.name, "leaks");
+        }
         await expectRepaired(qemu, bench, kind.name);
         caseRan(GROUP, qemu.version);
       }
