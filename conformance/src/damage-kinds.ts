@@ -1,10 +1,9 @@
 /** Ways to damage an image on purpose, by name; each needs the image of {@link makeRepairable}. */
 import { closeSync, ftruncateSync, openSync, readFileSync, statSync } from "node:fs";
-import { COMPRESSED, COPIED, HEADER, peek64, poke, poke32, poke64, tablesOf } from "./damage.ts";
+import { COMPRESSED, COPIED, HEADER, hostOf, peek64, poke, poke32, poke64, tablesOf } from "./damage.ts";
 import type { QemuRelease } from "./qemu-release.ts";
 
 const CLUSTER = 65536;
-const OFFSET_MASK = 0x00fffffffffffe00n;
 const BITMAPS_EXTENSION = 0x23852875;
 
 export interface DamageKind {
@@ -66,10 +65,6 @@ export async function makeRepairable(shape: RepairableShape, qemu: QemuRelease, 
 /** Byte position of the L2 entry of a guest cluster. */
 function l2At(file: string, index: number, entryBytes: number): number {
   return tablesOf(file).l2 + index * entryBytes;
-}
-
-function hostOf(file: string, at: number): number {
-  return Number(peek64(file, at) & OFFSET_MASK);
 }
 
 function setRefcount(file: string, hostOffset: number, refcount: number): void {

@@ -60,6 +60,11 @@ export function peek64(file: string, offset: number): bigint {
 
 const OFFSET_MASK = 0x00fffffffffffe00n;
 
+/** The host offset in an entry of an L1 or L2 table, or of a refcount table. */
+export function hostOf(file: string, at: number): number {
+  return Number(peek64(file, at) & OFFSET_MASK);
+}
+
 /** Where the entries of an image's tables are; for images with clusters of 64 KiB, 16-bit refcounts and one L2 table. */
 export function tablesOf(file: string): {
   readonly l1: number;
@@ -71,9 +76,9 @@ export function tablesOf(file: string): {
   const refcountTable = Number(peek64(file, HEADER.refcountTableOffset));
   return {
     l1,
-    l2: Number(peek64(file, l1) & OFFSET_MASK),
+    l2: hostOf(file, l1),
     refcountTable,
-    refcountBlock: Number(peek64(file, refcountTable) & OFFSET_MASK),
+    refcountBlock: hostOf(file, refcountTable),
   };
 }
 

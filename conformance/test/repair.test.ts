@@ -8,7 +8,7 @@ import { isQcow2Error } from "@qcow2/core";
 import { openDisk } from "@qcow2/node";
 import { expect, it } from "vitest";
 import { caseRan } from "../src/case-log.ts";
-import { peek64, poke64, tablesOf } from "../src/damage.ts";
+import { hostOf, poke64, tablesOf } from "../src/damage.ts";
 import { damageKinds, makeRepairable, REPAIRABLE_SHAPES } from "../src/damage-kinds.ts";
 import { drawDamage, metadataRegions, whileDamaged } from "../src/metadata-damage.ts";
 import { tryOursInProcess } from "../src/ours-in-process.ts";
@@ -20,7 +20,7 @@ import { Workbench } from "../src/workbench.ts";
 /** Of each disk that is compared. */
 const MOST_BYTES = 32 * 2 ** 20;
 const GROUP = "check -r: damaged images are repaired";
-/** Giving back leaks is held against these; the others differ in what it never touches. */
+/** Giving back leaks is held against these, to save time; the engine's suites draw it for every shape. */
 const SHAPES_FOR_LEAKS: ReadonlySet<string> = new Set(["version 3", "extended L2"]);
 const SEED = Number(process.env.QCOW2_CONFORMANCE_SEED ?? 1);
 const DAMAGES_PER_SHAPE = Number(process.env.QCOW2_CONFORMANCE_DAMAGE ?? 2);
@@ -75,7 +75,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     await qemu.img(["create", "-q", "-f", "qcow2", "-o", `refcount_bits=${bits}`, "sound", "4M"], { cwd });
     await qemu.io("sound", ["write -P 7 0 1M", "write -P 8 2M 128k"], { cwd });
     const { l1, l2, refcountTable } = tablesOf(bench.path("sound"));
-    const data = Number(peek64(bench.path("sound"), l2) & 0x00fffffffffffe00n);
+    const data = hostOf(bench.path("sound"), l2);
     for (const place of [l1, l2, refcountTable, data]) {
       const what = `${bits} bits, a block at ${place}`;
       copyFileSync(bench.path("sound"), bench.path("image"));
@@ -140,9 +140,17 @@ async function expectSameVerdict(
 async function expectNothingLost(file: string, what: string, repair: "leaks" | "all"): Promise<void> {
   const before = await readableParts(file);
   await tryOursInProcess(["check", "-q", "-r", repair, file]);
+  await expectStillReadable(file, `${what}, -r ${repair}`, before);
+}
+
+async function expectStillReadable(
+  file: string,
+  what: string,
+  before: ReadonlyMap<string, string>,
+): Promise<void> {
   const after = await readableParts(file);
   for (const [part, digest] of before)
-    expect({ what, repair, part, digest: after.get(part) }).toEqual({ what, repair, part, digest });
+    expect({ what, part, digest: after.get(part) }).toEqual({ what, part, digest });
 }
 
 async function expectRepaired(
@@ -166,9 +174,7 @@ async function expectRepaired(
     const judged = await qemu.tryImg(["check", image], { cwd: bench.folder });
     expect(judged.exitCode, `${what}: qemu-img check: ${judged.stdout}${judged.stderr}`).toBe(0);
   }
-  const after = await readableParts(file);
-  for (const [part, digest] of before)
-    expect({ what, part, digest: after.get(part) }).toEqual({ what, part, digest });
+  await expectStillReadable(file, what, before);
   const bytes = readFileSync(file);
   const again = await tryOursInProcess(["check", "-q", "-r", "all", file]);
   expect(again.exitCode, what).toBe(repaired.exitCode);

@@ -5,12 +5,10 @@ import { resolve } from "node:path";
 import { execa } from "execa";
 import type { ConvertJob } from "../cases/jobs.ts";
 import { INPUTS } from "../inputs/all-inputs.ts";
-import type { InputName } from "../inputs/input-kind.ts";
 import { REPOSITORY } from "../repository.ts";
 import type { Contestant, LeftOut } from "./contestant.ts";
 
 const PROGRAM = resolve(REPOSITORY, "benchmarks/dist/contestants/xen-orchestra-main.js");
-const COMPRESSED: ReadonlySet<InputName> = new Set(["disk-deflate", "disk-unordered", "disk-zstd"]);
 const MANIFEST = resolve(REPOSITORY, "node_modules/@xen-orchestra/qcow2/package.json");
 
 /** @returns undefined where it is not installed or its program is not built */
@@ -34,7 +32,7 @@ export async function findXenOrchestra(node: string): Promise<Contestant | undef
 /** What it would do instead was read in its source: it takes compressed clusters for plain ones, for example. */
 function whyNot({ source, compression, to }: ConvertJob): LeftOut | undefined {
   if (compression !== undefined) return { leftOut: "does not compress" };
-  if (COMPRESSED.has(source)) return { leftOut: "does not decompress" };
+  if (INPUTS[source].isCompressed === true) return { leftOut: "does not decompress" };
   if (source === "overlays") return { leftOut: "reads one image and not its backing files" };
   if (INPUTS[source].content === "empty" && to === "qcow2") {
     return { leftOut: "looks for no holes: it would read and write the whole size" };

@@ -49,6 +49,7 @@ function converted(options: {
     format: "qcow2",
     content: from,
     isConversion: true,
+    isCompressed: options.options.includes("-c"),
     needs: [],
     bytes: ({ diskData, full }) => ({ disk: diskData, empty: 0, full })[from],
     make: ({ path, paths, img }) =>

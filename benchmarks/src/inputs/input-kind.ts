@@ -68,6 +68,8 @@ export interface InputKind {
   readonly content: InputName | undefined;
   /** True for its content in another format: the report lists what it was made of instead. */
   readonly isConversion?: true;
+  /** True if its clusters are compressed. Default false. */
+  readonly isCompressed?: boolean;
   /** Inputs that it is made of, besides `content`. */
   readonly needs: readonly InputName[];
   /** Bytes that it takes on the host, at most; a little for metadata may be left out. */

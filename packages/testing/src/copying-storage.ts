@@ -1,5 +1,12 @@
 import { MemoryStorage, type StoredBytes } from "@qcow2/core";
 
+/** What lies there. */
+export async function readStored({ storage, offset, length }: StoredBytes): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  await storage.read(offset, bytes);
+  return bytes;
+}
+
 /** What a host does when it is asked to copy: all of it, nothing, or a part before it fails. */
 export type HostCopies = "all" | "nothing" | "a part";
 

@@ -39,9 +39,10 @@ export function storageReads(geometry: Geometry, extents: readonly ResolvedExten
     else reads.push({ kind: "extent", extent });
   }
   for (const batch of batchesOf(compressed)) {
-    const [first, second] = batch.clusters;
-    if (first !== undefined && second === undefined) reads.push({ kind: "extent", extent: first.extent });
-    else reads.push(batch);
+    const [first, ...others] = batch.clusters;
+    // One alone goes the way of small reads.
+    const isAlone = first !== undefined && others.length === 0;
+    reads.push(isAlone ? { kind: "extent", extent: first.extent } : batch);
   }
   return reads;
 }

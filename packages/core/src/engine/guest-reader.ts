@@ -60,9 +60,12 @@ export class GuestReader {
       await runBounded(PARALLEL_REQUESTS, extents, (extent) => this.#readExtent(extent, pieceOf(extent)));
       return;
     }
-    await runBounded(PARALLEL_REQUESTS, storageReads(mapping.geometry, extents), (read) =>
+    const reads = storageReads(mapping.geometry, extents);
+    // What a batch may have under way, so that all of them together keep to the bound.
+    const parallel = Math.max(1, Math.floor(PARALLEL_REQUESTS / reads.length));
+    await runBounded(PARALLEL_REQUESTS, reads, (read) =>
       read.kind === "compressed-batch"
-        ? this.#readCompressedBatch(read, pieceOf, decompressAll)
+        ? this.#readCompressedBatch(read, { pieceOf, decompressAll, parallel })
         : this.#readExtent(read.extent, pieceOf(read.extent)),
     );
   }
@@ -123,14 +126,18 @@ export class GuestReader {
 
   async #readCompressedBatch(
     { clusters, parts, inputLength }: CompressedBatch,
-    pieceOf: (extent: ResolvedExtent) => Uint8Array,
-    decompressAll: NonNullable<ClusterCodec["decompressAll"]>,
+    options: {
+      readonly pieceOf: (extent: ResolvedExtent) => Uint8Array;
+      readonly decompressAll: NonNullable<ClusterCodec["decompressAll"]>;
+      readonly parallel: number;
+    },
   ): Promise<void> {
+    const { pieceOf, decompressAll, parallel } = options;
     try {
       await decompressAll(
         inputLength,
         (input) =>
-          runBounded(PARALLEL_REQUESTS, parts, ({ hostOffset, inputStart, length }) =>
+          runBounded(parallel, parts, ({ hostOffset, inputStart, length }) =>
             readOrZeroes(this.#options.storage, hostOffset, input.subarray(inputStart, inputStart + length)),
           ),
         clusters.map(({ extent, inputStart }) => ({

@@ -1,6 +1,6 @@
 /** Reads of many compressed clusters, wherever they are stored. */
 import { type ClusterCodec, type Codecs, type Extent, MemoryStorage, Qcow2Image } from "@qcow2/core";
-import { CountingStorage, content, ENGINE_CODECS, KeptStorage } from "@qcow2/testing";
+import { CountingStorage, content, ENGINE_CODECS, KeptStorage, WrappedStorage } from "@qcow2/testing";
 import { expectBytes } from "@qcow2/testing/suites";
 import { describe, expect, it } from "vitest";
 
@@ -137,6 +137,46 @@ it("reads no batch of more host bytes than 2 MiB", async () => {
   expectBytes(into, bytes);
   expect(lengths.length).toBeGreaterThan(1);
   expect(Math.max(...lengths)).toBeLessThanOrEqual(2 ** 21);
+});
+
+/** The most reads that were under way at one time. */
+class MostReads extends WrappedStorage {
+  most = 0;
+  #running = 0;
+
+  override async read(offset: number, into: Uint8Array): Promise<number> {
+    this.most = Math.max(this.most, ++this.#running);
+    try {
+      return await super.read(offset, into);
+    } finally {
+      this.#running--;
+    }
+  }
+}
+
+it("has no more than 16 requests under way, in however many batches and places", async () => {
+  const clusterSize = 65536;
+  const count = 160;
+  const [size, apart] = [count * clusterSize, 2 * clusterSize];
+  const storage = new KeptStorage(new MemoryStorage());
+  const create = { storage, size: size + count * apart, clusterSize, codecs: ENGINE_CODECS };
+  await using image = await Qcow2Image.create(create);
+  const bytes = content({ kind: "mixed", length: size, seed: 5, offset: 0 });
+  for (let index = 0; index < count; index++) {
+    const offset = index * clusterSize;
+    await image.writeCompressed({ offset, from: bytes.subarray(offset, offset + clusterSize) });
+    await image.write({ offset: size + index * apart, from: new Uint8Array(apart).fill(1) });
+  }
+  await image.close();
+  const reads = new MostReads(storage);
+  const batches: number[] = [];
+  await using again = await Qcow2Image.open({ storage: reads, codecs: countingBatches(batches) });
+  const into = new Uint8Array(size);
+  await again.read({ offset: 0, into });
+  expectBytes(into, bytes);
+  expect(batches.length).toBeGreaterThan(1);
+  expect(reads.most).toBeGreaterThan(1);
+  expect(reads.most).toBeLessThanOrEqual(16);
 });
 
 it("is one extent of the map for clusters side by side", async () => {

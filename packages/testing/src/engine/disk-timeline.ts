@@ -1,5 +1,6 @@
 /** What happened to files, in one order over all of them, and what is on the disk of it. */
 import type { Storage } from "@qcow2/core";
+import { readStored } from "../copying-storage.ts";
 import { WrappedStorage } from "../wrapped-storage.ts";
 
 const SECTOR = 512;
@@ -67,10 +68,8 @@ export class TimelineStorage extends WrappedStorage {
     }
     if (inner.copyFrom !== undefined) {
       // For the disk a copy is a write like any other.
-      this.copyFrom = async (offset, { storage, offset: from, length }) => {
-        const bytes = new Uint8Array(length);
-        await storage.read(from, bytes);
-        await this.write(offset, bytes);
+      this.copyFrom = async (offset, from) => {
+        await this.write(offset, await readStored(from));
         return true;
       };
     }
@@ -148,7 +147,8 @@ export class FileContent {
 
   /** Applies a change; with `reaches`, only the sectors for which that says true. Tells how many of how many did. */
   apply(write: DiskWrite, reaches: () => boolean = () => true): string {
-    if (write.kind === "truncate") {
+    const { bytes } = write;
+    if (bytes === undefined) {
       this.resize(write.length);
       return "all";
     }
@@ -162,7 +162,7 @@ export class FileContent {
       all++;
       if (reaches()) {
         applied++;
-        this.write(at, (write.bytes as Uint8Array).subarray(at - write.offset, next - write.offset));
+        this.write(at, bytes.subarray(at - write.offset, next - write.offset));
       }
       at = next;
     }

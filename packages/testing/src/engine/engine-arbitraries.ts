@@ -14,16 +14,15 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
       ...drawnContent,
     })
     .map(({ range, ...rest }): EngineOperation => ({ kind: "write", ...range, ...rest }));
-  const compressed = fc
-    .record({ range: rangeArbitrary(size, fc.constant(clusterSize), clusterSize * 4), ...drawnContent })
-    .map(({ range, ...rest }): EngineOperation => ({ kind: "write-compressed", ...range, ...rest }));
-  const wholeClusters = Math.floor(size / clusterSize) * clusterSize;
-  const stored = fc
-    .record({
-      range: rangeArbitrary(wholeClusters, fc.constant(clusterSize), clusterSize * 4),
-      ...drawnContent,
-    })
-    .map(({ range, ...rest }): EngineOperation => ({ kind: "write-stored", ...range, ...rest }));
+  const ofClusters = (
+    kind: "write-compressed" | "write-stored",
+    end: number,
+  ): fc.Arbitrary<EngineOperation> =>
+    fc
+      .record({ range: rangeArbitrary(end, fc.constant(clusterSize), clusterSize * 4), ...drawnContent })
+      .map(({ range, ...rest }): EngineOperation => ({ kind, ...range, ...rest }));
+  const compressed = ofClusters("write-compressed", size);
+  const stored = ofClusters("write-stored", Math.floor(size / clusterSize) * clusterSize);
   const zeroes = fc
     .record({
       kind: fc.constantFrom("write-zeroes" as const, "unmap" as const, "discard" as const),

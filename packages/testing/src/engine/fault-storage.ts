@@ -1,5 +1,6 @@
 /** A storage in which one operation fails, or all of a kind from one on. */
 import { Qcow2Error, type Storage } from "@qcow2/core";
+import { readStored } from "../copying-storage.ts";
 import { type StorageOperation, WrappedStorage } from "../wrapped-storage.ts";
 
 export const FAULT_KINDS = ["read", "write", "copyFrom", "truncate", "flush", "size"] as const;
@@ -32,9 +33,7 @@ export class FaultStorage extends WrappedStorage {
       const met = this.#meet("copyFrom");
       if (met === undefined) return await copyFrom.call(inner, offset, from);
       // A copy that fails says so, and leaves it to whoever writes instead to learn what is wrong.
-      const bytes = new Uint8Array(from.length);
-      await from.storage.read(from.offset, bytes);
-      await this.#tear(met, offset, bytes);
+      await this.#tear(met, offset, await readStored(from));
       return false;
     };
   }
