@@ -14,7 +14,7 @@ if (GITHUB_REPOSITORY === undefined || GITHUB_SERVER_URL === undefined) {
   console.error("Publishing is done by the release workflow: see CONTRIBUTING.md.");
   process.exit(1);
 }
-for (const directory of ["packages/core", "packages/node", "packages/convert", "apps/cli"]) {
+for (const directory of ["packages/core", "packages/node", "packages/convert", "packages/zstd", "apps/cli"]) {
   const path = `${repository}/${directory}/package.json`;
   const manifest = JSON.parse(readFileSync(path, "utf8"));
   manifest.repository = { type: "git", url: `git+${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}.git`, directory };

@@ -12,16 +12,11 @@ it("the built package works where koffi was never installed", async () => {
   const root = path.join(import.meta.dirname, "..");
   await fs.cp(path.join(root, "dist"), path.join(packageDirectory, "dist"), { recursive: true });
   await fs.copyFile(path.join(root, "package.json"), path.join(packageDirectory, "package.json"));
-  await fs.cp(path.join(root, "../core/dist"), inDirectory("node_modules/@qcow2/core/dist"), {
-    recursive: true,
-  });
-  await fs.copyFile(
-    path.join(root, "../core/package.json"),
-    inDirectory("node_modules/@qcow2/core/package.json"),
-  );
-  await fs.cp(path.join(root, "../../node_modules/fzstd"), inDirectory("node_modules/fzstd"), {
-    recursive: true,
-  });
+  for (const name of ["core", "zstd"]) {
+    const copy = inDirectory(`node_modules/@qcow2/${name}`);
+    await fs.cp(path.join(root, `../${name}/dist`), path.join(copy, "dist"), { recursive: true });
+    await fs.copyFile(path.join(root, `../${name}/package.json`), path.join(copy, "package.json"));
+  }
   await fs.writeFile(
     inDirectory("main.mjs"),
     `import { FileStorage, nodeCodecs, TargetFile } from "@qcow2/node";

@@ -1,10 +1,9 @@
+import { readFrame, xxHash64Low32 } from "@qcow2/zstd";
 import { execa } from "execa";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { nativeZstd } from "../src/codecs/node-zlib.ts";
-import { xxHash64Low32 } from "../src/codecs/xxhash64.ts";
 import { compressZstdCluster, decompressZstdCluster } from "../src/codecs/zstd.ts";
-import { parseZstdFrame } from "../src/codecs/zstd-frame.ts";
 import { incompressible, mixed } from "./bytes.ts";
 
 const CLUSTER = 65536;
@@ -12,7 +11,7 @@ const native = nativeZstd();
 const zstdTool = await execa("zstd", ["--version"], { reject: false }).then(({ exitCode }) => exitCode === 0);
 
 const DECODERS = [
-  { name: "fzstd", decoder: undefined, missing: undefined },
+  { name: "@qcow2/zstd", decoder: undefined, missing: undefined },
   {
     name: "node:zlib",
     decoder: native,
@@ -59,8 +58,7 @@ describe.each(DECODERS)("decompressZstdCluster with $name", ({ decoder, missing 
       const content = mixed(512);
       const stored = frame(content, { window: 0xa8 });
       const before = process.memoryUsage().rss;
-      if (decoder === undefined) expect(decode(stored, 512).equals(content)).toBe(true);
-      else expect(() => decode(stored, 512)).toThrow();
+      expect(() => decode(stored, 512)).toThrow();
       expect(process.memoryUsage().rss - before).toBeLessThan(256 * 2 ** 20);
       expect(() => decode(frame(content, { claimedSize: 2 ** 31 }), 512)).toThrow(/2147483648/);
     });
@@ -131,26 +129,8 @@ describe.each(DECODERS)("decompressZstdCluster with $name", ({ decoder, missing 
       for (const content of [mixed(CLUSTER), Buffer.alloc(CLUSTER), mixed(513), incompressible(CLUSTER, 2)]) {
         const stored = compressZstdCluster(native, content, level);
         expect(decode(stored, content.length).equals(content)).toBe(true);
-        expect(parseZstdFrame(stored, 0)).toMatchObject({ end: stored.length, contentSize: content.length });
+        expect(readFrame(stored, 0)).toMatchObject({ end: stored.length, contentSize: content.length });
       }
-    }
-  });
-});
-
-describe("xxHash64Low32", () => {
-  it("hashes nothing, little, and more than a stripe", () => {
-    expect(xxHash64Low32(new Uint8Array(0))).toBe(0x51d8e999);
-    expect(xxHash64Low32(Buffer.from("abc"))).toBe(0xad770999);
-    const long = Buffer.from("The quick brown fox jumps over the lazy dog, twice.");
-    expect(xxHash64Low32(long)).toBe(0x8c4cb965);
-  });
-
-  it.skipIf(!zstdTool)("agrees with the zstd tool for every length of tail", async () => {
-    for (const length of [0, 1, 3, 4, 5, 7, 8, 12, 15, 31, 32, 33, 39, 44, 63, 64, 69]) {
-      const content = incompressible(length, length);
-      const { stdout } = await execa("zstd", ["-c", "--check"], { input: content, encoding: "buffer" });
-      const stored = Buffer.from(stdout).readUInt32LE(stdout.length - 4);
-      expect(xxHash64Low32(content), `${length} bytes`).toBe(stored);
     }
   });
 });

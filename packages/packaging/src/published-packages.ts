@@ -15,6 +15,7 @@ export const PUBLISHED_PACKAGES: readonly PublishedPackage[] = [
   { name: "@qcow2/core", folder: "packages/core" },
   { name: "@qcow2/node", folder: "packages/node" },
   { name: "@qcow2/convert", folder: "packages/convert" },
+  { name: "@qcow2/zstd", folder: "packages/zstd" },
   { name: "qcow2", folder: "apps/cli", isBundle: true },
 ];
 

@@ -1,9 +1,7 @@
-/** Zstandard of one cluster (RFC 8878): node:zlib where it has it, else the pure JavaScript decoder fzstd. */
-import { Decompress } from "fzstd";
+/** Zstandard of one cluster (RFC 8878): node:zlib where it has it, else the decoder of `@qcow2/zstd`. */
+import { decompress, readFrame, type ZstdFrame } from "@qcow2/zstd";
 import { type NativeZstd, ZSTD_COMPRESSION_LEVEL, ZSTD_END } from "./node-zlib.ts";
 import { ReusedStream } from "./reused-stream.ts";
-import { xxHash64Low32 } from "./xxhash64.ts";
-import { parseZstdFrame, type ZstdFrame } from "./zstd-frame.ts";
 
 /** libzstd's own default, and QEMU's. */
 const DEFAULT_LEVEL = 3;
@@ -48,7 +46,8 @@ export function decompressZstdInto(
   input: Uint8Array,
   output: Uint8Array,
 ): void {
-  if (native === undefined || !decodeWholeFrame(native, input, output)) {
+  if (native === undefined) decompress(input, { into: output, ignoreRest: true });
+  else if (!decodeWholeFrame(native, input, output)) {
     output.set(decompressZstdCluster(native, input, output.length));
   }
 }
@@ -61,7 +60,7 @@ function decodeWholeFrame(native: NativeZstd, input: Uint8Array, output: Uint8Ar
     ),
   };
   if (decoding.stream === undefined) return false;
-  const frame = parseZstdFrame(input, 0);
+  const frame = readFrame(input, 0);
   if (frame.kind !== "data" || frame.contentSize !== output.length) return false;
   const result = decoding.stream.run(ZSTD_END, input.subarray(0, frame.end), output);
   return result?.inputLeft === 0 && result.outputLeft === 0;
@@ -102,9 +101,13 @@ export function decompressZstdCluster(
   length: number,
 ): Uint8Array {
   const output = new Uint8Array(length);
+  if (native === undefined) {
+    decompress(input, { into: output, ignoreRest: true });
+    return output;
+  }
   let done = 0;
   for (let at = 0; done < length; ) {
-    const frame = parseZstdFrame(input, at);
+    const frame = readFrame(input, at);
     if (frame.kind === "data") {
       const bytes = decodeFrame(native, input, at, frame, length - done);
       if (done === 0 && bytes.length === length) return bytes;
@@ -117,7 +120,7 @@ export function decompressZstdCluster(
 }
 
 function decodeFrame(
-  native: NativeZstd | undefined,
+  native: NativeZstd,
   input: Uint8Array,
   start: number,
   frame: ZstdFrame,
@@ -126,48 +129,12 @@ function decodeFrame(
   if (frame.contentSize !== undefined && frame.contentSize > room) {
     throw new Error(`zstd frame of ${frame.contentSize} bytes where ${room} are expected`);
   }
-  const bytes =
-    native === undefined
-      ? decodeFrameInJavaScript(input, frame, room)
-      : native.decompress(input.subarray(start, frame.end), {
-          maxOutputLength: Math.max(room, 1),
-          chunkSize: room + SPARE_BYTES,
-        });
+  const bytes = native.decompress(input.subarray(start, frame.end), {
+    maxOutputLength: Math.max(room, 1),
+    chunkSize: room + SPARE_BYTES,
+  });
   if (bytes.length !== (frame.contentSize ?? bytes.length) || bytes.length > room) {
     throw new Error("zstd frame that does not decode to the size it states");
   }
   return bytes;
-}
-
-/** "Single segment, 4 bytes of content size, no checksum, no dictionary" (section 3.1.1.1.1). */
-const PLAIN_HEADER = [0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000];
-
-/**
- * fzstd allocates the window that a frame claims, up to 2 GiB, and ignores the checksum. So it gets the frame's blocks
- * behind a header of ours that claims what fits, and the checksum is verified here.
- */
-function decodeFrameInJavaScript(input: Uint8Array, frame: ZstdFrame, room: number): Uint8Array {
-  const size = frame.contentSize ?? room;
-  const blocks = input.subarray(frame.blocksStart, frame.blocksEnd);
-  const plain = new Uint8Array(PLAIN_HEADER.length + 4 + blocks.length);
-  plain.set(PLAIN_HEADER);
-  new DataView(plain.buffer).setUint32(PLAIN_HEADER.length, size, true);
-  plain.set(blocks, PLAIN_HEADER.length + 4);
-
-  const output = new Uint8Array(size);
-  let done = 0;
-  const decoder = new Decompress((piece) => {
-    if (piece.length > size - done) throw new Error("zstd frame that decodes to more than it states");
-    output.set(piece, done);
-    done += piece.length;
-  });
-  decoder.push(plain, true);
-  const bytes = output.subarray(0, done);
-  if (frame.hasChecksum) verifyChecksum(bytes, input, frame.blocksEnd);
-  return bytes;
-}
-
-function verifyChecksum(bytes: Uint8Array, input: Uint8Array, at: number): void {
-  const stored = new DataView(input.buffer, input.byteOffset, input.byteLength).getUint32(at, true);
-  if (xxHash64Low32(bytes) !== stored) throw new Error("zstd frame whose checksum does not match");
 }
