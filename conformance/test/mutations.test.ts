@@ -1,12 +1,19 @@
-/** The mistakes that `npm run mutations` plants still have their places in the engine. */
+/** The mistakes that `npm run mutations` plants still have their places in the sources. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { MUTATIONS } from "../src/mutations/mutations.ts";
+import { suitesFor } from "../src/mutations/suites.ts";
 import { REPOSITORY } from "../src/repository.ts";
 
-it.each(MUTATIONS)("$name", ({ file, find, replace }) => {
-  const built = readFileSync(join(REPOSITORY, "packages/core/dist", file), "utf8");
-  expect(built.split(find).length - 1, `places in ${file}`).toBe(1);
+it.each(MUTATIONS)("$name", ({ file, find, replace, suite }) => {
+  const source = readFileSync(join(REPOSITORY, file), "utf8");
+  expect(source.split(find).length - 1, `places in ${file}`).toBe(1);
   expect(replace).not.toBe(find);
+  const names = suitesFor(file).map(({ name }) => name);
+  if (suite !== undefined) expect(names).toContain(suite);
+});
+
+it("have names of their own", () => {
+  expect(new Set(MUTATIONS.map(({ name }) => name)).size).toBe(MUTATIONS.length);
 });

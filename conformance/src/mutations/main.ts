@@ -1,49 +1,92 @@
 /**
- * `npm run mutations -w @qcow2/conformance [-- --only WORDS,WORDS]`: plants known mistakes in a copy of the built engine, one
- * at a time, and runs the engine's suites on it. Ends with 1 if a mistake goes unnoticed, or the intact engine fails.
+ * `npm run mutations -w @qcow2/conformance -- [--only WORDS,WORDS] [--list] [--jobs N]`: plants known mistakes in a copy of the
+ * sources, one at a time, and runs the suites on it. Ends with 1 if a mistake goes unnoticed, or the intact sources fail.
  */
-import { parseArgs } from "node:util";
+import { parseArgs, stripVTControlCharacters } from "node:util";
 import { Workbench } from "../workbench.ts";
-import { MutatedEngine, SUITES } from "./mutated-engine.ts";
+import { MutatedRepository } from "./mutated-repository.ts";
+import type { Mutation } from "./mutation.ts";
 import { MUTATIONS } from "./mutations.ts";
+import { type Suite, suitesFor } from "./suites.ts";
 
-const { values } = parseArgs({ options: { only: { type: "string", default: "" } } });
-process.exitCode = await main(values.only);
+const { values } = parseArgs({
+  options: {
+    only: { type: "string", default: "" },
+    list: { type: "boolean", default: false },
+    jobs: { type: "string", default: "1" },
+  },
+});
+process.exitCode = await main(values.only, values.list, Number(values.jobs));
 
-async function main(only: string): Promise<number> {
+async function main(only: string, lists: boolean, jobs: number): Promise<number> {
   const words = only.split(",");
   const mutations = MUTATIONS.filter(({ name }) => words.some((word) => name.includes(word)));
-  using bench = new Workbench("mutations");
-  using engine = new MutatedEngine(bench.path("engine"));
-  const intact = await failingSuite(engine);
-  if (intact !== undefined) {
-    console.error(`The intact engine fails in '${intact.suite}':\n${intact.report}`);
+  if (lists) {
+    for (const { name, file, suite } of mutations)
+      console.log(`${name}  (${file}, found by ${suite ?? "?"})`);
+    return 0;
+  }
+  if (!(jobs >= 1) || mutations.length === 0) {
+    console.error("nothing to plant: --only names parts of the names, --jobs is a number");
     return 1;
   }
-  console.log(`The intact engine passes ${SUITES.join(", ")}.`);
-  const unnoticed: string[] = [];
-  for (const mutation of mutations) {
-    const started = Date.now();
-    const failing = await engine.with(mutation, () => failingSuite(engine));
-    if (failing === undefined) unnoticed.push(mutation.name);
-    const verdict = failing === undefined ? "NOT NOTICED" : `caught by ${failing.suite}`;
-    console.log(
-      `${verdict.padEnd(25)} ${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s  ${mutation.name}`,
-    );
+  using bench = new Workbench("mutations");
+  const copies = Array.from(
+    { length: jobs },
+    (_, index) => new MutatedRepository(bench.path(`copy-${index}`)),
+  );
+  for (const copy of copies) await copy.build();
+  const [first] = copies as [MutatedRepository];
+  const suites = new Set(mutations.flatMap(({ file }) => suitesFor(file)));
+  const intact = await failingSuite(first, [...suites]);
+  if (intact !== undefined) {
+    console.error(`The intact sources fail in '${intact.suite}':\n${intact.report}`);
+    return 1;
   }
+  console.log(`The intact sources pass ${[...suites].map(({ name }) => name).join(", ")}.`);
+  const waiting = [...mutations];
+  const unnoticed: Mutation[] = [];
+  const work = async (copy: MutatedRepository): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      if (!(await isNoticed(copy, next))) unnoticed.push(next);
+    }
+  };
+  await Promise.all(copies.map(work));
   console.log(`${mutations.length - unnoticed.length} of ${mutations.length} mutations caught`);
-  return unnoticed.length === 0 && mutations.length > 0 ? 0 : 1;
+  for (const { name } of unnoticed) console.log(`not noticed: ${name}`);
+  return unnoticed.length === 0 ? 0 : 1;
+}
+
+async function isNoticed(copy: MutatedRepository, mutation: Mutation): Promise<boolean> {
+  const started = Date.now();
+  const failing = await copy.with(mutation, () =>
+    failingSuite(copy, suitesFor(mutation.file, mutation.suite)),
+  );
+  const verdict = failing === undefined ? "NOT NOTICED" : `caught by ${failing.suite}`;
+  const seconds = ((Date.now() - started) / 1000).toFixed(0);
+  console.log(`${verdict.padEnd(26)} ${seconds.padStart(4)} s  ${mutation.name}`);
+  if (failing !== undefined) console.log(`    ${reasonIn(failing.report)}`);
+  return failing !== undefined;
+}
+
+/** The first error of a report, on one line. */
+function reasonIn(report: string): string {
+  const line = stripVTControlCharacters(report)
+    .split("\n")
+    .find((text) => /Error: |timed out|did not end/.test(text));
+  return (line ?? report).trim().slice(0, 200);
 }
 
 async function failingSuite(
-  engine: MutatedEngine,
+  copy: MutatedRepository,
+  suites: readonly Suite[],
 ): Promise<{ readonly suite: string; readonly report: string } | undefined> {
-  for (const suite of SUITES) {
+  for (const suite of suites) {
     try {
-      const { exitCode, stdout, stderr } = await engine.runSuite(suite);
-      if (exitCode !== 0) return { suite, report: stdout + stderr };
+      const { exitCode, stdout, stderr } = await copy.runSuite(suite);
+      if (exitCode !== 0) return { suite: suite.name, report: stdout + stderr };
     } catch (error) {
-      return { suite, report: String(error) };
+      return { suite: suite.name, report: String(error) };
     }
   }
   return undefined;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   checkFaults,
   checkInterleaving,
+  checkLife,
   checkModel,
   checkPowerCuts,
   checkRepair,
@@ -13,6 +14,7 @@ import {
   type EngineShape,
   engineCaseArbitrary,
   interleavedCaseArbitrary,
+  lifeCaseArbitrary,
   modelCaseArbitrary,
   type RunCasesOptions,
   repairCaseArbitrary,
@@ -52,6 +54,7 @@ export const ENGINE_SUITES: readonly EngineSuite[] = [
     checkFaults(drawn, { points: POINTS }),
   ),
   engineSuite("interleavings", "concurrent requests", interleavedCaseArbitrary, checkInterleaving),
+  engineSuite("lives", "requests", lifeCaseArbitrary, (drawn) => checkLife(drawn)),
   engineSuite("transactions", "crash states and faults", transactionCaseArbitrary, (drawn) =>
     checkTransaction(drawn, { states: POINTS / 2, points: POINTS / 2 }),
   ),

@@ -47,9 +47,11 @@ export {
   openShape,
   type ShapeFiles,
   shapeNamed,
+  type WrapStorage,
 } from "./engine/engine-shapes.ts";
 export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
 export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
+export { checkLife, type LifeCase, type LifeStep, type LifeTurn, lifeCaseArbitrary } from "./engine/lives.ts";
 export { checkModel, type ModelCase, modelCaseArbitrary } from "./engine/model.ts";
 export { checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
 export { checkRepair, type RepairCase, repairCaseArbitrary } from "./engine/repairs.ts";

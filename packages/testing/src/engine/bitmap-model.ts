@@ -40,11 +40,12 @@ export function applyActions(
       current = [...current, { name, granularity, enabled, dirty: [] }];
       continue;
     }
-    if (found === undefined || found.dirty === "in use") return undefined;
+    if (found === undefined) return undefined;
     if (action.kind === "remove") {
       current = current.filter((other) => other !== found);
       continue;
     }
+    if (found.dirty === "in use") return undefined;
     const changed = change(found, action, current, size);
     if (changed === undefined) return undefined;
     current = current.map((other) => (other === found ? changed : other));

@@ -42,17 +42,29 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
   );
 }
 
-/** Ranges within the disk that begin at a multiple of the unit and end at one, or at the end of the disk. */
+/**
+ * Ranges within the disk that begin at a multiple of the unit and end at one, or at the end of the disk. Many meet in
+ * one place, so that what one leaves there the next one finds; a few are as long as the disk.
+ */
 function rangeArbitrary(
   size: number,
   unit: fc.Arbitrary<number>,
   maxLength: number,
 ): fc.Arbitrary<{ readonly offset: number; readonly length: number }> {
+  const longest = Math.min(size, maxLength);
+  const meetingPlace = Math.min(Math.floor(size / 3), longest * 2);
   return fc
     .record({
       unit,
-      offset: fc.nat(size - 1),
-      length: fc.integer({ min: 1, max: Math.min(size, maxLength) }),
+      offset: fc.oneof(
+        { weight: 3, arbitrary: fc.nat(size - 1) },
+        { weight: 2, arbitrary: fc.nat(longest).map((at) => Math.min(size - 1, meetingPlace + at)) },
+      ),
+      length: fc.oneof(
+        { weight: 9, arbitrary: fc.integer({ min: 1, max: longest }) },
+        { weight: 6, arbitrary: fc.integer({ min: 1, max: Math.max(1, Math.floor(longest / 4)) }) },
+        { weight: 1, arbitrary: fc.integer({ min: 1, max: size }) },
+      ),
     })
     .map((drawn) => {
       const offset = Math.floor(drawn.offset / drawn.unit) * drawn.unit;

@@ -12,6 +12,8 @@ export interface EngineCase {
   /** Bytes of each table cache. */
   readonly cacheBytes: number;
   readonly discard: "ignore" | "unmap";
+  /** A persistent bitmap follows the disk, where the image can have one. */
+  readonly isFollowed: boolean;
   /** Decides what the case leaves open: crash states, schedules, faults. */
   readonly seed: number;
 }
@@ -34,6 +36,7 @@ export function engineCaseArbitrary(
     batches: fc.array(batch, { minLength: 1, maxLength: maxBatches, size: "max" }),
     cacheBytes: fc.constantFrom(1, 1, 4096, 2 ** 20),
     discard: fc.constantFrom<EngineCase["discard"]>("ignore", "unmap"),
+    isFollowed: fc.boolean(),
     seed: fc.nat(2 ** 31 - 1),
   });
 }

@@ -44,14 +44,18 @@ export interface EngineShape {
   readonly canShare: boolean;
   /** Makes the image anew, with content: nothing is shared between two calls. */
   build(): Promise<BuiltShape>;
+  /** The same image as long as it is open for the first time; undefined where it is made with other means as well. */
+  readonly create?: ((wrap: WrapStorage) => Promise<BuiltShape & { readonly image: Qcow2Image }>) | undefined;
 }
+
+/** Puts another storage around the image file or the data file. */
+export type WrapStorage = (storage: Storage, role: "image" | "data") => Storage;
 
 export interface OpenShapeOptions
   extends Omit<OpenOptions, "storage" | "references" | "codecs" | "l2CacheBytes" | "refcountCacheBytes"> {
   /** Bytes of each of the two table caches; 1 is the smallest that there is. */
   readonly cacheBytes?: number;
-  /** Puts another storage around the image file or the data file. */
-  readonly wrap?: (storage: Storage, role: "image" | "data") => Storage;
+  readonly wrap?: WrapStorage;
 }
 
 /** Opens an image over its files, which survive closing it. */
@@ -115,7 +119,7 @@ function shape(options: ShapeOptions): EngineShape {
   } = options;
   const clusterSize = image.clusterSize ?? 65536;
   const size = Math.floor((clusters * clusterSize) / 512) * 512;
-  const build = async (): Promise<BuiltShape> => {
+  const create = async (wrap: WrapStorage): Promise<BuiltShape & { readonly image: Qcow2Image }> => {
     const files: ShapeFiles = {
       image: new CopyingStorage({ hostCopies: "all", name: "image" }),
       data: dataFile && new CopyingStorage({ hostCopies: "all", name: "data" }),
@@ -123,11 +127,15 @@ function shape(options: ShapeOptions): EngineShape {
     };
     const disk = await Qcow2Image.create({
       ...image,
-      storage: new KeptStorage(files.image),
+      storage: wrap(new KeptStorage(files.image), "image"),
       size,
       codecs: ENGINE_CODECS,
       ...(files.data && {
-        dataFile: { name: "data", storage: new KeptStorage(files.data), raw: dataFile === "raw" },
+        dataFile: {
+          name: "data",
+          storage: wrap(new KeptStorage(files.data), "data"),
+          raw: dataFile === "raw",
+        },
       }),
       ...(files.backing && { backingFile: { name: "backing", format: "raw" } }),
       references: {
@@ -142,6 +150,10 @@ function shape(options: ShapeOptions): EngineShape {
     }
     if (filled) await fill(disk, model, { clusterSize, hasDataFile: dataFile !== undefined });
     if (fileClusters !== undefined) await fillFile(disk, model, files.image, fileClusters * clusterSize);
+    return { files, model, image: disk };
+  };
+  const build = async (): Promise<BuiltShape> => {
+    const { files, model, image: disk } = await create((storage) => storage);
     await disk.close();
     if (snapshot) await shareWithSnapshot(files.image);
     return { files, model };
@@ -156,6 +168,7 @@ function shape(options: ShapeOptions): EngineShape {
     isDataFileRaw: dataFile === "raw",
     canShare: dataFile === undefined && !snapshot && (image.refcountBits ?? 16) >= 4,
     build,
+    create: snapshot ? undefined : create,
   };
 }
 

@@ -12,6 +12,7 @@ import {
   type ShapeFiles,
   shapeNamed,
 } from "./engine-shapes.ts";
+import { expectFollowed, followWithBitmap } from "./followed-disk.ts";
 import { SectorHistory } from "./sector-history.ts";
 import { separateBatches } from "./separate-batches.ts";
 import { expectNoCorruption, readAll } from "./sound-image.ts";
@@ -27,12 +28,15 @@ export interface PowerCutOptions {
 export async function checkPowerCuts(drawn: EngineCase, options: PowerCutOptions): Promise<number> {
   const shape = shapeNamed(drawn.shape);
   const built = await shape.build();
+  if (drawn.isFollowed && shape.version === 3) await followWithBitmap(built.files);
+  const initialDisk = await built.model.read(0, shape.size);
   const recording = await record(drawn, shape, built);
   const random = new Random(drawn.seed);
   let states = 0;
   for (const state of crashStates(recording.timeline, recording.initial, options.states, random)) {
     try {
       await expectSound(state.files, recording.history, state.at, random);
+      await expectFollowed(state.files, initialDisk);
     } catch (error) {
       throw new Error(`${state.description}: ${(error as Error).message}`, { cause: error });
     }

@@ -2,16 +2,10 @@
  * Changes of an image as a whole, such as taking a snapshot: after any operations, whatever fails and whenever the power
  * goes, the image holds what it did before or what it has to hold afterwards, all of it, and its check finds nothing.
  */
-import {
-  type BitmapAction,
-  isQcow2Error,
-  type Preallocation,
-  type Qcow2Error,
-  type Qcow2Image,
-} from "@qcow2/core";
+import { isQcow2Error, type Qcow2Error, type Qcow2Image } from "@qcow2/core";
 import fc from "fast-check";
 import { Random } from "../random.ts";
-import { applyActions, noteChange, resizeBitmaps } from "./bitmap-model.ts";
+import { noteChange } from "./bitmap-model.ts";
 import { crashStates } from "./crash-states.ts";
 import { Timeline, TimelineStorage } from "./disk-timeline.ts";
 import { engineOperationArbitrary } from "./engine-arbitraries.ts";
@@ -20,17 +14,15 @@ import { copyFiles, type EngineShape, openShape, type ShapeFiles, shapeNamed } f
 import { FAULT_KINDS, type Fault, FaultStorage } from "./fault-storage.ts";
 import { expectDisk, expectImageState, type ImageState, imageStateOf } from "./image-state.ts";
 import { expectEnd, expectNoCorruption } from "./sound-image.ts";
-
-type Transaction =
-  | { readonly kind: "create-snapshot" }
-  | { readonly kind: "make-empty" }
-  /** `which` is the index of a snapshot, modulo how many there are; without any, nothing happens. */
-  | { readonly kind: "apply-snapshot" | "delete-snapshot"; readonly which: number }
-  | { readonly kind: "resize"; readonly size: number; readonly preallocation: Preallocation }
-  /** Another name for the same backing file; without one, nothing happens. */
-  | { readonly kind: "rename-backing"; readonly length: number; readonly format: boolean }
-  | { readonly kind: "amend"; readonly version: 2 | 3; readonly refcountBits: number }
-  | { readonly kind: "bitmaps"; readonly actions: readonly BitmapAction[] };
+import {
+  fits,
+  isRefusal,
+  isTransaction,
+  runTransaction,
+  stateAfter,
+  type Transaction,
+  transactionArbitrary,
+} from "./transaction-steps.ts";
 
 /** As plain JSON. */
 export interface TransactionCase {
@@ -53,48 +45,8 @@ export interface TransactionCaseOptions {
   readonly points: number;
 }
 
-/** Images with an external data file have no snapshots. */
 export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<TransactionCase> {
-  const which = fc.nat(7);
-  const create = fc.constant<Transaction>({ kind: "create-snapshot" });
-  const empty = fc.constant<Transaction>({ kind: "make-empty" });
-  const others = fc
-    .record({ kind: fc.constantFrom("apply-snapshot" as const, "delete-snapshot" as const), which })
-    .map((drawn): Transaction => drawn);
-  const header = fc.oneof<fc.Arbitrary<Transaction>[]>(
-    fc.record({
-      kind: fc.constant("resize" as const),
-      size: fc.nat(Math.ceil((shape.size * 1.5) / 512)).map((sectors) => sectors * 512),
-      preallocation: fc.constantFrom<Preallocation[]>("off", "off", "metadata", "falloc", "full"),
-    }),
-    fc.record({
-      kind: fc.constant("rename-backing" as const),
-      length: fc.integer({ min: 1, max: Math.min(1023, shape.clusterSize / 4) }),
-      format: fc.boolean(),
-    }),
-    fc.record({
-      kind: fc.constant("amend" as const),
-      version: fc.constantFrom(2 as const, 3 as const),
-      refcountBits: fc.constantFrom(1, 2, 8, 16, 16, 32, 64),
-    }),
-  );
-  const bitmaps = fc.record({
-    kind: fc.constant("bitmaps" as const),
-    actions: fc.array(bitmapActionArbitrary(), { minLength: 1, maxLength: 3 }),
-  });
-  const transaction = shape.hasDataFile
-    ? fc.oneof(
-        { weight: 3, arbitrary: header },
-        { weight: 3, arbitrary: bitmaps },
-        { weight: 1, arbitrary: empty },
-      )
-    : fc.oneof(
-        { weight: 3, arbitrary: create },
-        { weight: 3, arbitrary: others },
-        { weight: 3, arbitrary: header },
-        { weight: 3, arbitrary: bitmaps },
-        { weight: 1, arbitrary: empty },
-      );
+  const transaction = transactionArbitrary(shape);
   const step = fc.oneof<fc.Arbitrary<EngineOperation | Transaction>[]>(
     engineOperationArbitrary(shape),
     transaction,
@@ -107,23 +59,6 @@ export function transactionCaseArbitrary(shape: EngineShape): fc.Arbitrary<Trans
     discard: fc.constantFrom<TransactionCase["discard"]>("ignore", "unmap"),
     seed: fc.nat(2 ** 31 - 1),
   });
-}
-
-function bitmapActionArbitrary(): fc.Arbitrary<BitmapAction> {
-  const name = fc.constantFrom("a", "b", "c");
-  return fc.oneof<fc.Arbitrary<BitmapAction>[]>(
-    fc.record({
-      kind: fc.constant("add" as const),
-      name,
-      granularity: fc.constantFrom(512, 4096, 65536),
-      enabled: fc.boolean(),
-    }),
-    fc.record({
-      kind: fc.constantFrom("remove" as const, "clear" as const, "enable" as const, "disable" as const),
-      name,
-    }),
-    fc.record({ kind: fc.constant("merge" as const), name, source: fc.constantFrom("a", "b", "c") }),
-  );
 }
 
 /** Runs the steps, and then the last transaction with power cuts and with faults. Returns how many of both. */
@@ -171,28 +106,12 @@ async function runSteps(
 /** Runs a transaction that nothing disturbs; answers what the image holds now. */
 async function expectAtOnce(step: Transaction, state: ImageState, image: Qcow2Image): Promise<ImageState> {
   try {
-    await run(step, state, image);
+    await runTransaction(step, state, image);
   } catch (error) {
     if (isRefusal(error)) return state;
     throw error;
   }
   return stateAfter(step, state);
-}
-
-/** More users of a cluster than its refcount can say, or what such an image cannot have: nothing was done. */
-function isRefusal(error: unknown): boolean {
-  if (isQcow2Error(error, "limit-exceeded")) return error.data.what === "refcount";
-  if (isQcow2Error(error, "invalid-option")) return true;
-  if (isQcow2Error(error, "bitmap-not-found")) return true;
-  return isQcow2Error(error, "unsupported");
-}
-
-/** False for an operation that was drawn for another size than the disk has now, and makes no sense with this one. */
-function fits(operation: EngineOperation, { clusterSize }: EngineShape, size: number): boolean {
-  if (operation.kind === "flush") return true;
-  const end = operation.offset + operation.length;
-  if (operation.kind === "write-compressed" && end % clusterSize !== 0) return end === size;
-  return end <= size;
 }
 
 async function checkCuts(
@@ -309,7 +228,7 @@ type Outcome = "done" | "refused" | "undone" | "unknown";
 async function attemptTwice(last: Transaction, before: ImageState, image: Qcow2Image): Promise<Outcome> {
   const attempt = async (): Promise<unknown> => {
     try {
-      await expectEnd(last.kind, run(last, before, image));
+      await expectEnd(last.kind, runTransaction(last, before, image));
       return undefined;
     } catch (error) {
       return error;
@@ -351,96 +270,4 @@ async function expectDiskUnlessFailing(
 function expectFromStorage(error: unknown): void {
   if (isQcow2Error(error, "io") && error.data.errno !== undefined) return;
   throw error;
-}
-
-async function run(transaction: Transaction, state: ImageState, image: Qcow2Image): Promise<void> {
-  if (transaction.kind === "create-snapshot") {
-    await image.createSnapshot({ name: nameOfNext(state), date: new Date(1_700_000_000_000) });
-    return;
-  }
-  if (transaction.kind === "resize") {
-    const { size, preallocation } = transaction;
-    const grows = size > image.size;
-    await image.resize({ size, shrink: !grows, preallocation: grows ? preallocation : "off" });
-    return;
-  }
-  if (transaction.kind === "bitmaps") {
-    await image.changeBitmaps(transaction.actions);
-    return;
-  }
-  if (transaction.kind === "amend") {
-    const { version, refcountBits } = transaction;
-    await image.amend({ version, refcountBits: version === 2 ? 16 : refcountBits, lazyRefcounts: false });
-    return;
-  }
-  if (transaction.kind === "rename-backing") {
-    if (state.backingName === undefined) return;
-    const { length, format } = transaction;
-    await image.setBackingFile({ name: "b".repeat(length), format: format ? "raw" : undefined });
-    return;
-  }
-  if (transaction.kind === "make-empty") {
-    await image.makeEmpty();
-    return;
-  }
-  const { snapshots } = state;
-  const id = snapshots[transaction.which % snapshots.length]?.id;
-  if (id === undefined) return;
-  if (transaction.kind === "apply-snapshot") await image.applySnapshot({ id });
-  else await image.deleteSnapshot({ id });
-}
-
-function stateAfter(transaction: Transaction, state: ImageState): ImageState {
-  const { disk, snapshots } = state;
-  if (transaction.kind === "resize") {
-    const resized = new Uint8Array(transaction.size);
-    resized.set(disk.subarray(0, transaction.size));
-    return { ...state, disk: resized, bitmaps: resizeBitmaps(state.bitmaps, transaction.size) };
-  }
-  if (transaction.kind === "amend") return state;
-  if (transaction.kind === "bitmaps") {
-    const bitmaps = applyActions(state.bitmaps, transaction.actions, state.disk.length);
-    if (bitmaps === undefined) throw new Error("it did what has to be refused");
-    return { ...state, bitmaps };
-  }
-  if (transaction.kind === "rename-backing") {
-    return state.backingName === undefined
-      ? state
-      : { ...state, backingName: "b".repeat(transaction.length) };
-  }
-  if (transaction.kind === "create-snapshot") {
-    return { ...state, snapshots: [...snapshots, { id: nextId(state), name: nameOfNext(state), disk }] };
-  }
-  if (transaction.kind === "make-empty") {
-    const below = new Uint8Array(disk.length);
-    below.set(state.below.subarray(0, disk.length));
-    return { ...state, disk: below };
-  }
-  const chosen = snapshots[transaction.which % snapshots.length];
-  if (chosen === undefined) return state;
-  if (transaction.kind === "apply-snapshot") return { ...state, disk: chosen.disk };
-  return { ...state, snapshots: snapshots.filter((snapshot) => snapshot !== chosen) };
-}
-
-function nextId({ snapshots }: ImageState): string {
-  return String(Math.max(0, ...snapshots.map(({ id }) => Number(id))) + 1);
-}
-
-function nameOfNext(state: ImageState): string {
-  return `snapshot ${nextId(state)}`;
-}
-
-const TRANSACTIONS: ReadonlySet<string> = new Set<Transaction["kind"]>([
-  "create-snapshot",
-  "apply-snapshot",
-  "delete-snapshot",
-  "resize",
-  "rename-backing",
-  "amend",
-  "bitmaps",
-  "make-empty",
-]);
-
-function isTransaction(step: EngineOperation | Transaction): step is Transaction {
-  return TRANSACTIONS.has(step.kind);
 }

@@ -1,0 +1,286 @@
+/** Mistakes in changes of the metadata as a whole, in bitmaps, and in repairs. */
+import type { Mutation } from "../mutation.ts";
+
+const ENGINE = "packages/core/src/engine";
+const TRANSACTION = `${ENGINE}/transaction/metadata-transaction.ts`;
+const SHADOW = `${ENGINE}/transaction/shadow-refcounts.ts`;
+const SNAPSHOTS = `${ENGINE}/snapshots/change-snapshots.ts`;
+const TREE = `${ENGINE}/snapshots/snapshot-tree.ts`;
+const RESIZE = `${ENGINE}/resize/resize-image.ts`;
+const RESIZE_TREE = `${ENGINE}/resize/resize-tree.ts`;
+const EDITOR = `${ENGINE}/bitmaps/bitmap-editor.ts`;
+const TRACKING = `${ENGINE}/bitmaps/bitmap-tracking.ts`;
+const EXPAND = `${ENGINE}/amend/expand-zero-clusters.ts`;
+const IMAGE = "packages/core/src/qcow2-image.ts";
+
+export const TRANSACTIONS: readonly Mutation[] = [
+  {
+    name: "the header switched to a snapshot that is not yet durable",
+    file: TRANSACTION,
+    find: `if (hasNewTables) {
+      await storage.flush();`,
+    replace: "if (hasNewTables) {",
+    suite: "transactions",
+  },
+  {
+    name: "a change of the metadata that is over before it is durable",
+    file: TRANSACTION,
+    find: `await context.file.write("main-header", 0, header.sector);
+      await storage.flush();`,
+    replace: `await context.file.write("main-header", 0, header.sector);`,
+    suite: "transactions",
+  },
+  {
+    name: "changes taken on although nobody knows which header the disk has",
+    file: TRANSACTION,
+    find: "context.file.refuse(error);",
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "what lay behind the end of a disk shown when it grows",
+    file: RESIZE,
+    find: "if (tail.some((byte) => byte !== 0)) {",
+    replace: "if (tail.length < 0) {",
+    suite: "transactions",
+  },
+  {
+    name: "a longer backing file that shows through when the disk grows",
+    file: RESIZE,
+    find: "revealsBacking: size > oldSize && image.backing !== undefined && image.backing.size > oldSize,",
+    replace: "revealsBacking: false,",
+    suite: "transactions",
+  },
+  {
+    name: "what a data file holds behind the disk's end shown when it grows",
+    file: RESIZE,
+    find: "await writeZeroBytes(dataStorage, oldSize, Math.min(fileSize, size) - oldSize, signal);",
+    replace: ";",
+    suite: "core-tests",
+  },
+  {
+    name: "a data file cut off before the image is smaller",
+    file: RESIZE,
+    find: "  const giveBack = await MetadataTransaction.run(",
+    replace: `  if (size < oldSize && layout.hasDataFile) await image.dataStorage.truncate(size);
+  const giveBack = await MetadataTransaction.run(`,
+    suite: "transactions",
+  },
+  {
+    name: "the cluster that a smaller disk ends in given up with what lies behind it",
+    file: RESIZE_TREE,
+    find: "const kept = roundUp(Math.min(image.size, resize.size), geometry.clusterSize);",
+    replace:
+      "const kept = Math.floor(Math.min(image.size, resize.size) / geometry.clusterSize) * geometry.clusterSize;",
+    suite: "transactions",
+  },
+  {
+    name: "the table that a smaller disk ends in kept with all of its entries",
+    file: RESIZE_TREE,
+    find: "if (firstEntry > 0 && boundary < l1.bytes.length / L1_ENTRY_BYTES) {",
+    replace: "if (firstEntry < 0) {",
+    suite: "transactions",
+  },
+  {
+    name: "a bitmap that misses what is written",
+    file: IMAGE,
+    find: `            this.#tracking?.note(offset, offset + length);`,
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "a bitmap that misses what is written in place",
+    file: IMAGE,
+    find: `    this.#tracking?.note(offset, offset + from.length);`,
+    replace: "",
+    suite: "lives",
+  },
+  {
+    name: "a bitmap that misses the last granule of a change",
+    file: TRACKING,
+    find: "Math.ceil(Math.min(end, this.#size) / granularity)",
+    replace: "Math.floor(Math.min(end, this.#size) / granularity)",
+    suite: "transactions",
+  },
+  {
+    name: "a bitmap left in use that is taken for a good one",
+    file: TRACKING,
+    find: "({ flags }) => (flags & BITMAP_FLAG_AUTO) !== 0 && (flags & BITMAP_FLAG_IN_USE) === 0,",
+    replace: "({ flags }) => (flags & BITMAP_FLAG_AUTO) !== 0,",
+    suite: "lives",
+  },
+  {
+    name: "only the first of several bitmaps marked as in use",
+    file: `${ENGINE}/begin-writing.ts`,
+    find: "    at += roundUp(BITMAP_ENTRY_FIXED_BYTES",
+    replace: "    if (!marked) at += roundUp(BITMAP_ENTRY_FIXED_BYTES",
+    suite: "lives",
+  },
+  {
+    name: "bitmaps that are not stored before the metadata changes as a whole",
+    file: IMAGE,
+    find: "if (tracking !== undefined) await this.#replaceMetadata(writer, () => tracking.store(writer));",
+    replace: "if (tracking !== undefined) await this.#forgetTables();",
+    suite: "transactions",
+  },
+  {
+    name: "bits behind the end of a disk kept for when it grows",
+    file: EDITOR,
+    find: "clearBits(last, kept % (clusterSize * 8), clusterSize * 8);",
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "the clusters of a bitmap that was cleared never given back",
+    file: EDITOR,
+    find: `const bitmap = this.#findConsistent(name);
+    await this.#dropData(bitmap);`,
+    replace: `const bitmap = this.#findConsistent(name);
+    await this.#stored(bitmap);`,
+    suite: "transactions",
+  },
+  {
+    name: "a bitmap merged into one of other granularity bit by bit",
+    file: EDITOR,
+    find: "const first = Math.floor((range.start - start) / stored.granularity);",
+    replace: "const first = Math.ceil((range.start - start) / stored.granularity);",
+    suite: "transactions",
+  },
+  {
+    name: "a name written over the one that the header still has",
+    file: `${ENGINE}/header/replace-first-cluster.ts`,
+    find: "if (usedRanges(next).some((range) => at >= range.start && at < range.end)) return undefined;",
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "feature names taken out of the header in the same write that moves a name there",
+    file: `${ENGINE}/header/write-first-cluster.ts`,
+    find: `    await write(0, clearing);
+    await flush();`,
+    replace: "    await write(0, clearing);",
+    suite: "transactions",
+  },
+  {
+    name: "data that a deleted snapshot shared with the disk freed",
+    file: TREE,
+    find: "await refcounts.change(first, count, 1);",
+    replace: "await refcounts.change(first, count > 1 ? count - 1 : count, 1);",
+    suite: "transactions",
+  },
+  {
+    name: "tables shared with a snapshot that still say they are the disk's own",
+    file: TREE,
+    find: "if (clearCopiedFlags(geometry, view)) {",
+    replace: "if (geometry.clusterSize === 0 && clearCopiedFlags(geometry, view)) {",
+    suite: "transactions",
+  },
+  {
+    name: "the L1 entries shared with a snapshot that still say they are the disk's own",
+    file: TREE,
+    find: "setL1Entry(viewOf(shared), index, { offset, copied: false });",
+    replace: "setL1Entry(viewOf(shared), index, { offset, copied: true });",
+    suite: "transactions",
+  },
+  {
+    name: "what a deleted snapshot leaves to the disk alone still marked as shared",
+    file: SNAPSHOTS,
+    find: "return { ...(await ownWhatNobodyShares(transaction)), snapshots };",
+    replace: "return { snapshots };",
+    suite: "transactions",
+  },
+  {
+    name: "a snapshot applied with the size of the disk that it replaces",
+    file: SNAPSHOTS,
+    find: "if (sameBytes(kept, shared)) return { virtualSize, l1Table };",
+    replace: "if (sameBytes(kept, shared)) return { l1Table };",
+    suite: "transactions",
+  },
+  {
+    name: "a snapshot that is applied keeps tables that say they are its own",
+    file: SNAPSHOTS,
+    find: "if (sameBytes(kept, shared)) return { virtualSize, l1Table };",
+    replace: "if (kept.length > 0) return { virtualSize, l1Table };",
+    suite: "transactions",
+  },
+  {
+    name: "a snapshot taken of a disk that is still being written to",
+    file: IMAGE,
+    find: `do await this.#flush();
+        while (writer.commit.isDirty);`,
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "a change of the metadata that does not wait for the requests before it",
+    file: IMAGE,
+    find: "this.#ranges.run(0, Number.MAX_SAFE_INTEGER, async () => {",
+    replace: "this.#ranges.run(0, 1, async () => {",
+    suite: "lives",
+  },
+  {
+    name: "tables kept in memory after they were replaced as a whole",
+    file: IMAGE,
+    find: "this.#image = await reloadImage({ ...this.#image, ...replaced });",
+    replace:
+      "this.#image = { ...(await reloadImage({ ...this.#image, ...replaced })), mapping: this.#image.mapping };",
+    suite: "transactions",
+  },
+  {
+    name: "a new cluster of a transaction that another use has had before",
+    file: SHADOW,
+    find: "table === undefined || codec.get(table.view, this.#nextCluster % refcountsPerBlock) === 0;",
+    replace: "table === undefined || codec.get(table.view, this.#nextCluster % refcountsPerBlock) <= 1;",
+    suite: "transactions",
+  },
+  {
+    name: "holes punched where the new tables still refer to",
+    file: SHADOW,
+    find: "if ((await newCount(cluster)) !== 0) continue;",
+    replace: "if ((await newCount(cluster)) > 1) continue;",
+    suite: "transactions",
+  },
+  {
+    name: "the file cut off within what a transaction has left in use",
+    file: SHADOW,
+    find: "if (last >= 0) end = block * this.#perBlock + last + 1;",
+    replace: "if (last >= 0) end = block * this.#perBlock + last;",
+    suite: "transactions",
+  },
+  {
+    name: "refcounts of another width taken over without their second half",
+    file: SHADOW,
+    find: "const indexEnd = Math.min(end, (index + 1) * geometry.refcountsPerBlock);",
+    replace:
+      "const indexEnd = Math.min(end, (index + 1) * geometry.refcountsPerBlock) - (end > geometry.refcountsPerBlock ? 1 : 0);",
+    suite: "transactions",
+  },
+  {
+    name: "a table of zero clusters that two disks share expanded for the first only",
+    file: EXPAND,
+    find: "if (isShared) this.#expanded.set(cluster, expanded);",
+    replace: "",
+    suite: "transactions",
+  },
+  {
+    name: "zero clusters over a backing file expanded to nothing",
+    file: EXPAND,
+    find: "const isFilled = cluster !== 0 || this.#hasBacking;",
+    replace: "const isFilled = cluster !== 0;",
+    suite: "transactions",
+  },
+  {
+    name: "an image that is made empty keeps its old L1 table in the header",
+    file: `${ENGINE}/make-empty.ts`,
+    find: "return await replaceL1(transaction, new Uint8Array(image.mapping.l1.bytes.length));",
+    replace: "return await replaceL1(transaction, image.mapping.l1.bytes);",
+    suite: "transactions",
+  },
+  {
+    name: "another backing file read only when the image is opened again",
+    file: IMAGE,
+    find: "await this.#transform((writer) => changeBackingFile(writer, backing), { backing: after });",
+    replace: "await this.#transform((writer) => changeBackingFile(writer, backing));",
+    suite: "core-tests",
+  },
+];
