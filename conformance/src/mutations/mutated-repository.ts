@@ -35,6 +35,11 @@ export class MutatedRepository implements Disposable {
     for (const name of readdirSync(join(REPOSITORY, "node_modules"))) {
       if (name !== "@qcow2") symlinkSync(join(REPOSITORY, "node_modules", name), join(modules, name));
     }
+    for (const name of readdirSync(join(REPOSITORY, "node_modules/@qcow2"))) {
+      const isCopied = PACKAGES.some((copied) => copied === name);
+      if (!isCopied)
+        symlinkSync(join(REPOSITORY, "node_modules/@qcow2", name), join(modules, "@qcow2", name));
+    }
     for (const name of PACKAGES) {
       const [from, to] = [join(REPOSITORY, "packages", name), join(folder, "packages", name)];
       for (const part of ["package.json", "tsconfig.json", "tsconfig.build.json", "src", "test"]) {
