@@ -1,0 +1,108 @@
+/** `npm run fuzz -w @qcow2/conformance`: see `HELP`. */
+import { basename } from "node:path";
+import { parseArgs } from "node:util";
+import { ENGINE_CODECS } from "@qcow2/testing";
+import { FuzzRunner } from "@qcow2/testing/fuzz";
+import { DISK_LOOKS } from "./disk-looks.ts";
+import { runWorkers } from "./run-workers.ts";
+import { readFind, SAVED_FINDS, saveFind } from "./saved-finds.ts";
+
+const HELP = `Usage: npm run fuzz -w @qcow2/conformance -- [options]
+
+Breaks valid images of every shape in one to five places, does everything with them that can be done, and holds the
+answers against what must never happen: errors that are none of ours, work and memory out of proportion to the file,
+data that is lost or changed. Ends with 1 if anything was found; finds are made small and saved.
+
+  --seed N        the first number of the random source (default: another each time; it is printed)
+  --images N      how many images (default 3000)
+  --from N        the index of the first image (default 0)
+  --minutes M     as many images as fit into that time, instead of a number
+  --processes N   processes at a time (default 1)
+  --save FOLDER   where finds are saved (default conformance/cases/fuzz)
+  --replay FILE   run a saved find again, and nothing else; also several
+  --help          this text
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: "string" },
+    images: { type: "string" },
+    from: { type: "string", default: "0" },
+    minutes: { type: "string" },
+    processes: { type: "string", default: "1" },
+    save: { type: "string", default: SAVED_FINDS },
+    replay: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (values.replay) return await replay(positionals);
+  const numbers = {
+    seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed),
+    images: values.images === undefined ? 3000 : Number(values.images),
+    from: Number(values.from),
+    processes: Number(values.processes),
+  };
+  if (
+    positionals.length > 0 ||
+    Object.values(numbers).some((value) => !Number.isSafeInteger(value) || value < 0)
+  ) {
+    console.error(HELP);
+    return 1;
+  }
+  return await fuzz(numbers);
+}
+
+async function fuzz(numbers: {
+  readonly seed: number;
+  readonly images: number;
+  readonly from: number;
+  readonly processes: number;
+}): Promise<number> {
+  const { minutes } = values;
+  const until = minutes === undefined ? undefined : Date.now() + Number(minutes) * 60_000;
+  const images = until === undefined ? numbers.images : undefined;
+  console.log(`seed ${numbers.seed}, ${images === undefined ? `${minutes} minutes` : `${images} images`}`);
+  const began = Date.now();
+  const kinds = new Map<string, number>();
+  const figures = await runWorkers({
+    ...numbers,
+    images,
+    until,
+    onFind: (find, { isNew, signature }) => {
+      kinds.set(signature, (kinds.get(signature) ?? 0) + 1);
+      if (isNew)
+        console.error(`image ${find.index}: ${find.error}\nsaved as ${saveFind(find, values.save)}\n`);
+    },
+  });
+  for (const [name, times] of [...figures].sort()) console.log(`${String(times).padStart(10)} ${name}`);
+  const seconds = (Date.now() - began) / 1000;
+  console.log(`${seconds.toFixed(0)} s with ${numbers.processes} processes`);
+  for (const [signature, times] of [...kinds].sort((first, second) => second[1] - first[1])) {
+    console.log(`found ${times} times: ${signature}`);
+  }
+  console.log(kinds.size === 0 ? "nothing was found" : `${kinds.size} kinds of finds`);
+  return kinds.size === 0 ? 0 : 1;
+}
+
+async function replay(files: readonly string[]): Promise<number> {
+  let failed = 0;
+  for (const file of files) {
+    const runner = new FuzzRunner({ codecs: ENGINE_CODECS, figures: new Map(), looks: DISK_LOOKS });
+    try {
+      await runner.run(readFind(file).drawn);
+      console.log(`${basename(file)}: passes`);
+    } catch (error) {
+      failed++;
+      console.log(`${basename(file)}: ${(error as Error).message}\n`);
+    }
+  }
+  return failed === 0 ? 0 : 1;
+}

@@ -1,0 +1,39 @@
+/** Broken images: a bounded number of them by seed, and every one that was ever found. */
+import { ENGINE_CODECS } from "@qcow2/testing";
+import { FuzzRunner } from "@qcow2/testing/fuzz";
+import { expect, it } from "vitest";
+import { DISK_LOOKS } from "../src/fuzz/disk-looks.ts";
+import { runWorkers } from "../src/fuzz/run-workers.ts";
+import { savedFinds } from "../src/fuzz/saved-finds.ts";
+
+const SEED = 1;
+const IMAGES = 200;
+
+/** What holds by now. */
+const HELD: ReadonlySet<string> = new Set(["read-only", "map"]);
+
+it(`do not show what no image may show, ${IMAGES} of them`, { timeout: 600_000 }, async () => {
+  const finds: string[] = [];
+  const figures = await runWorkers({
+    seed: SEED,
+    images: IMAGES,
+    processes: 1,
+    onFind: ({ oracle, index, error }) => {
+      if (HELD.has(oracle)) finds.push(`image ${index}: ${error}`);
+    },
+  });
+  console.log(`fuzz: seed ${SEED}: ${[...figures].map(([name, times]) => `${times} ${name}`).join(", ")}`);
+  expect(finds).toEqual([]);
+  expect(figures.get("images")).toBe(IMAGES);
+});
+
+const finds = savedFinds();
+
+it(`were found ${finds.length} times, and are read`, () => {
+  for (const { file, saved } of finds) expect(saved.drawn.breaks, file).toBeInstanceOf(Array);
+});
+
+it.each(finds)("$file", async ({ saved }) => {
+  const runner = new FuzzRunner({ codecs: ENGINE_CODECS, figures: new Map(), looks: DISK_LOOKS });
+  await runner.run(saved.drawn);
+});
