@@ -62,7 +62,31 @@ const LOSSES: readonly Loss[] = [
   {
     words: ["commit", "overlay"],
     image: "base",
-    says: /'sibling' reads 'base' as well, and would have other content.*--force/,
+    says: /'s\w+'( and 's\w+')?,? .*reads? 'base' as well, and would have other content.*--force/,
+    forced: ["--force"],
+  },
+  {
+    words: ["commit", "snapped"],
+    image: "base",
+    says: /internal snapshot 'before' of 'snapped' reads the backing file.*--force/,
+    forced: ["--force"],
+  },
+  {
+    words: ["commit", "-b", "base", "above"],
+    image: "base",
+    says: /internal snapshot 'before' of 'snapped' reads the backing file.*--force/,
+    forced: ["--force"],
+  },
+  {
+    words: ["rebase", "-b", "", "snapped"],
+    image: "snapped",
+    says: /internal snapshot 'before' of 'snapped' reads the backing file.*--force/,
+    forced: ["--force"],
+  },
+  {
+    words: ["rebase", "-b", "sibling", "-F", "qcow2", "snapped"],
+    image: "snapped",
+    says: /internal snapshot 'before' of 'snapped' reads the backing file.*--force/,
     forced: ["--force"],
   },
   {
@@ -83,6 +107,10 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
   const images = imagesFor(async (cwd) => {
     await makeCaseImages(cwd, qemu);
     await qemu.img(["create", "-q", "-f", "qcow2", "twins", "1M"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "snapped"], { cwd });
+    await qemu.img(["snapshot", "-c", "before", "snapped"], { cwd });
+    await qemu.io("snapped", ["write -P 77 0 64k"], { cwd });
+    await qemu.img(["create", "-q", "-f", "qcow2", "-b", "snapped", "-F", "qcow2", "above"], { cwd });
     for (const name of ["twice", "twice"]) await qemu.img(["snapshot", "-c", name, "twins"], { cwd });
   });
   const benchOf = (...names: readonly string[]): Workbench => {
@@ -90,7 +118,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     for (const name of names) copyFileSync(join(images, name), bench.path(name));
     return bench;
   };
-  const ALL = ["base", "raw", "bitmaps", "overlay", "sibling", "snaps", "twins"];
+  const ALL = ["base", "raw", "bitmaps", "overlay", "sibling", "snaps", "twins", "snapped", "above"];
 
   it.each(LOSSES)("$words", async ({ words, image, says, forced }) => {
     using bench = benchOf(...ALL);
@@ -111,7 +139,12 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
   it.each([
     [["amend", "-o", "size=512k", "base"], /^qemu-img: warning: .*where \d+ KiB are stored\n$/],
     [["amend", "-o", "compat=0.10", "bitmaps"], /^qemu-img: warning: .*would be lost\n$/],
-    [["commit", "-d", "overlay"], /^qemu-img: warning: 'sibling' reads 'base' as well/],
+    [["commit", "-d", "overlay"], /^qemu-img: warning: '.*sibling.* reads? 'base' as well/],
+    [["commit", "-d", "snapped"], /^qemu-img: warning: the internal snapshot 'before' of 'snapped' reads/],
+    [
+      ["rebase", "-b", "", "snapped"],
+      /^qemu-img: warning: the internal snapshot 'before' of 'snapped' reads/,
+    ],
     [
       ["snapshot", "-d", "twice", "twins"],
       /^qemu-img: warning: 2 snapshots are called 'twice' \(1, 2\); 1 is/,
@@ -128,7 +161,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
     });
     expect(expected).toMatchObject({ exitCode: 0, stderr: "" });
     expect(actual.stderr).toMatch(warning);
-    const name = words.at(-1) === "overlay" ? "base" : (words.at(-1) as string);
+    const name = words[0] === "commit" ? "base" : (words.at(-1) as string);
     await qemu.img(["check", "-q", name], { cwd: ours.folder });
     await qemu.img(["compare", "-s", ours.path(name), theirs.path(name)]);
     const [left, right] = await Promise.all(

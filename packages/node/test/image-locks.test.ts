@@ -1,11 +1,13 @@
 import fs from "node:fs/promises";
-import { isQcow2Error } from "@qcow2/core";
+import { type CreateOptions, isQcow2Error, Qcow2Image } from "@qcow2/core";
 import { execa } from "execa";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { FileStorage } from "../src/file/file-storage.ts";
 import type { LockMode } from "../src/locks/image-locks.ts";
 import { loadLibc } from "../src/native/libc.ts";
+import { imageInfo } from "../src/open/image-info.ts";
 import { openDisk } from "../src/open/open-disk.ts";
+import { fileReferences } from "../src/references/file-references.ts";
 import { whyNot } from "./host-tools.ts";
 import { useTemporaryDirectory } from "./temporary-directory.ts";
 
@@ -69,6 +71,28 @@ describe.skipIf(!hasNativeCalls)("image locks between our own openings", () => {
       expect(asking.useByOthers(), lock).toBe(expected[lock]);
     }
     expect(asking.useByOthers()).toBe("nothing");
+  });
+
+  it("are every file's of a chain: what is copied from is not written meanwhile", async () => {
+    const raw = inDirectory("base.raw");
+    await fs.writeFile(raw, Buffer.alloc(65_536));
+    const references = fileReferences();
+    const create = async (name: string, options: Partial<CreateOptions>) => {
+      const storage = await FileStorage.open(inDirectory(name), { create: true });
+      await (await Qcow2Image.create({ storage, size: 65_536, references, ...options })).close();
+    };
+    await create("overlay.qcow2", { backingFile: { name: raw, format: "raw" } });
+    await create("top.qcow2", { backingFile: { name: "overlay.qcow2", format: "qcow2" } });
+    for (const name of ["base.raw", "overlay.qcow2", "top.qcow2"]) {
+      const path = inDirectory(name);
+      await using writer = await FileStorage.open(raw);
+      expect(await lockedBy(openDisk({ path, readOnly: true })), name).toBe(true);
+      expect(await lockedBy(openDisk({ path, readOnly: true, allowWriters: true })), name).toBe(false);
+      expect(await lockedBy(openDisk({ path, readOnly: true, forceShare: true })), name).toBe(false);
+      await writer.close();
+      await using _reader = await openDisk({ path, readOnly: true });
+      expect(await lockedBy(FileStorage.open(raw)), name).toBe(true);
+    }
   });
 
   it("name the file that is in use", async () => {
@@ -162,13 +186,64 @@ describe.skipIf(reason !== undefined)(
       expect((await qemuIo()).exitCode).toBe(0);
     });
 
-    it("treat raw images as QEMU's tools do: readers put up with writers", async () => {
+    describe.each([
+      { what: "a raw image", opened: "raw" },
+      { what: "a raw image of no recorded format", opened: "raw", format: undefined },
+      { what: "a raw backing file", opened: "overlay.qcow2" },
+      { what: "a raw backing file two layers below", opened: "top.qcow2" },
+      { what: "an external data file", opened: "apart.qcow2" },
+    ])("on $what", (shape) => {
+      const format = "format" in shape ? undefined : shape.opened === "raw" ? "raw" : "qcow2";
+
+      /** The raw file that is written, and what is opened to read it. */
+      async function chain(): Promise<{ readonly raw: string; readonly path: string }> {
+        const raw = await image("raw");
+        const create = (...args: readonly string[]) =>
+          execa("qemu-img", ["create", "-q", "-f", "qcow2", ...args]);
+        await create("-b", raw, "-F", "raw", inDirectory("overlay.qcow2"));
+        await create("-b", inDirectory("overlay.qcow2"), "-F", "qcow2", inDirectory("top.qcow2"));
+        await create("-o", `data_file=${raw},data_file_raw=on`, inDirectory("apart.qcow2"), "10M");
+        return { raw, path: shape.opened === "raw" ? raw : inDirectory(shape.opened) };
+      }
+
+      it("nobody reads beside a writer who did not ask for that", async () => {
+        const { raw, path } = await chain();
+        await holdWithQemuIo(raw, "raw", [], async () => {
+          expect(await lockedBy(openDisk({ path, format, readOnly: true }))).toBe(true);
+          expect(await lockedBy(openDisk({ path, format, readOnly: true, allowWriters: true }))).toBe(false);
+          expect(await lockedBy(openDisk({ path, format, readOnly: true, forceShare: true }))).toBe(false);
+        });
+        expect(await lockedBy(openDisk({ path, format, readOnly: true }))).toBe(false);
+      });
+
+      it("a writer begins beside a reader only if that allows it", async () => {
+        const { raw, path } = await chain();
+        const write = () =>
+          execa("qemu-io", ["-f", "raw", "-c", "write 0 512", raw], { reject: false, all: true });
+        await using reader = await openDisk({ path, format, readOnly: true });
+        expect((await write()).all).toMatch(/Failed to get "write" lock/);
+        await reader.close();
+        await using onlooker = await openDisk({ path, format, readOnly: true, allowWriters: true });
+        expect((await write()).exitCode).toBe(0);
+        await onlooker.close();
+      });
+    });
+
+    it("allowWriters is nothing to a qcow2 image, and nothing to who writes", async () => {
+      const path = await image("qcow2");
+      await holdWithQemuIo(path, "qcow2", [], async () => {
+        expect(await lockedBy(openDisk({ path, readOnly: true, allowWriters: true }))).toBe(true);
+      });
+      const raw = await image("raw");
+      await holdWithQemuIo(raw, "raw", [], async () => {
+        expect(await lockedBy(openDisk({ path: raw, format: "raw", allowWriters: true }))).toBe(true);
+      });
+    });
+
+    it("a look at a raw image does not mind who writes to it, as in QEMU", async () => {
       const path = await image("raw");
       await holdWithQemuIo(path, "raw", [], async () => {
-        expect(await lockedBy(openDisk({ path, format: "raw", readOnly: true }))).toBe(false);
-        expect(await lockedBy(openDisk({ path, format: "raw" })), "we do not write beside a writer").toBe(
-          true,
-        );
+        expect((await imageInfo({ path })).format).toBe("raw");
       });
     });
 

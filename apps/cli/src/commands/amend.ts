@@ -94,7 +94,7 @@ async function runAmend(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   let succeeded = false;
   try {
     await interruptible(async (signal) => {
-      const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", cache });
+      const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", cache, allowWriters: true });
       try {
         if (!(disk instanceof Qcow2Image)) {
           throw new CommandError(`Format driver '${disk.format}' does not support option amendment`);

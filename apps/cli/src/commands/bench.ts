@@ -115,7 +115,12 @@ async function runBench(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   await interruptible(async (signal) => {
     await using codecs = nodeCodecs();
     // Read-only, it is only read: nothing of the other half of the interface is called.
-    await using disk = (await openImage(name, { readOnly: !writes, codecs, cache })) as WritableDisk;
+    await using disk = (await openImage(name, {
+      readOnly: !writes,
+      codecs,
+      cache,
+      allowWriters: true,
+    })) as WritableDisk;
     const { count, length, depth, offset, step } = requests;
     await context.out.print(
       `Sending ${count} ${writes ? "write" : "read"} requests, ${length} bytes each, ${depth} in parallel ` +

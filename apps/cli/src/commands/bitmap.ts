@@ -94,7 +94,7 @@ async function runBitmap(args: ParsedArguments<typeof OPTIONS>): Promise<number>
   const name = parseImageName(given, nameOptions(args));
   const sourceFile = args.value("sourceFile");
   await interruptible(async (signal) => {
-    const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+    const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", allowWriters: true });
     try {
       await using source =
         sourceFile === undefined

@@ -5,6 +5,7 @@ import type { Command, CommandContext } from "../command.ts";
 import { describeDependentImages } from "../disks/dependent-images.ts";
 import { depthOfBackingFile, layerPaths } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
+import { describeSnapshotsAbove } from "../disks/snapshots-above.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
 import { parseCacheMode } from "../options/enumerations.ts";
@@ -48,7 +49,7 @@ const OPTIONS: Readonly<
     help: "write into this file of the backing chain, not into the next one; implies -d",
   },
   keep: { short: "d", long: "drop", help: "leave the image as it is, instead of emptying it" },
-  force: { long: "force", help: "commit although other images read the backing file" },
+  force: { long: "force", help: "commit although other images or snapshots read the backing file" },
   rateLimit: {
     short: "r",
     long: "rate",
@@ -70,9 +71,9 @@ export const commitCommand: Command<typeof OPTIONS> = {
 grows. No machine may run on either. The overlay is emptied only when all of it is safely in the backing file:
 if the command fails, is interrupted, or the power goes, the overlay reads as before, and committing it again
 completes the work.`,
-    notes: `The backing file changes, and so does whatever else reads it. Images beside it or beside FILE that do are
-looked for, and nothing is done if there are any, unless --force is given. (Called as qemu-img, there is a
-warning, and no more.) With -b, the images between FILE and that file are of no use by themselves afterwards.
+    notes: `The backing file changes, and so does whatever else reads it: internal snapshots of FILE, and other images.
+Such images beside it or beside FILE are looked for, and nothing is done if there are any, or if there are
+such snapshots, unless --force is given. (Called as qemu-img, there is a warning, and no more.) With -b, the images between FILE and that file are of no use by themselves afterwards.
 SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
 ${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
@@ -167,11 +168,16 @@ async function commit(request: Request, { overlay, depth, context, progress, sig
   if (!(overlay instanceof Qcow2Image) || base === undefined) {
     throw new CommandError("Image does not have a backing file");
   }
-  const dependents = request.force ? undefined : await describeDependentImages(layerPaths(overlay), depth);
-  if (dependents !== undefined && context.program === "qcow2") {
-    throw new CommandError(`${dependents}; nothing was done (--force commits all the same)`);
+  const others = request.force
+    ? []
+    : [describeSnapshotsAbove(overlay, depth), await describeDependentImages(layerPaths(overlay), depth)];
+  for (const dependents of others) {
+    if (dependents === undefined) continue;
+    if (context.program === "qcow2") {
+      throw new CommandError(`${dependents}; nothing was done (--force commits all the same)`);
+    }
+    context.warn(`warning: ${dependents}`);
   }
-  if (dependents !== undefined) context.warn(`warning: ${dependents}`);
   await commitDisk({
     overlay,
     base,

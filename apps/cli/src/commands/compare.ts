@@ -144,7 +144,7 @@ async function openToCompare(
       imageOpts: args.has("imageOpts"),
       forceShare: args.has("forceShare"),
     });
-    return await openImage(name, options);
+    return await openImage(name, { ...options, allowWriters: true });
   } catch (error) {
     const message = describeError(error);
     throw message === undefined ? error : new CommandError(message, { exitCode: NOT_OPENED, cause: error });

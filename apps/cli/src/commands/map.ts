@@ -60,7 +60,7 @@ async function runMap(args: ParsedArguments<typeof OPTIONS>, { out }: CommandCon
   const given = onlyImage(args);
   const output = parseOutputFormat(args.value("output"));
   const name = parseImageName(given, nameOptions(args));
-  await using disk = await openImage(name);
+  await using disk = await openImage(name, { allowWriters: true });
   const end = maxLength === undefined ? disk.size : Math.min(start + maxLength, disk.size);
   const fileNames = layerFileNames(disk);
   // To QEMU, an image's file may be a part of a file, which is then told by its options.

@@ -99,6 +99,7 @@ async function runMeasure(
     await using codecs = nodeCodecs();
     await using source = await openImage(parseImageName(given, nameOptions(args)), {
       codecs,
+      allowWriters: true,
       snapshot: snapshot === undefined ? undefined : parseSnapshotSelector(snapshot),
     });
     measurement = await measureImage({ ...measure, source });

@@ -27,6 +27,7 @@ const OPTIONS: Readonly<
     | "backing"
     | "backingFormat"
     | "unsafe"
+    | "force"
     | "compress"
     | "level"
     | "forceShare"
@@ -57,6 +58,7 @@ const OPTIONS: Readonly<
     long: "backing-unsafe",
     help: "change the name only: NEW has the content of the old backing file",
   },
+  force: { long: "force", help: "rebase although FILE's internal snapshots read the backing file" },
   compress: { short: "c", long: "compress", help: "compress what is copied into FILE" },
   level: COMPRESSION_LEVEL,
   forceShare: { ...FORCE_SHARE, help: "open NEW even while another process writes to it" },
@@ -75,7 +77,10 @@ export const rebaseCommand: Command<typeof OPTIONS> = {
 what it shows now, so that it reads the same afterwards; with -b "" it needs no backing file at all then.
 If the command fails, is interrupted, or the power goes, FILE reads the same over the old backing file; it
 changes to the new one in one step, when everything that it needs is in it.`,
-    notes: `-u looks at no backing file: use it if one was moved or renamed. If its content is another, so is FILE's.
+    notes: `Internal snapshots of FILE are not given what they show: they would read NEW where they read the old backing
+file now. Nothing is done if there are any, unless --force is given. (Called as qemu-img, there is a warning,
+and no more.)
+-u looks at no backing file: use it if one was moved or renamed. If its content is another, so is FILE's.
 A chain that would come back to FILE is refused, with -u too.
 ${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
@@ -107,6 +112,8 @@ async function runRebase(args: ParsedArguments<typeof OPTIONS>, context: Command
     backing: backing === "" ? undefined : backing,
     backingFormat: args.value("backingFormat"),
     unsafe,
+    force: args.has("force"),
+    warn: context.warn,
     compress: args.has("compress"),
     level: parseCompressionLevel(args.value("level"), args.has("compress")),
     forceShare: args.has("forceShare"),

@@ -67,7 +67,7 @@ async function runResize(args: ParsedArguments<typeof OPTIONS>, context: Command
   const change = parseChange(sizeText);
   const name = parseImageName(given, nameOptions(args));
   await interruptible(async (signal) => {
-    const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+    const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", allowWriters: true });
     try {
       await resize(disk, sizeAfter(disk, change), context, {
         shrink: args.has("shrink"),

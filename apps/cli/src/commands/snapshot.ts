@@ -92,7 +92,7 @@ interface Change {
 async function change(name: ImageName, wanted: Change): Promise<void> {
   const { action, value, signal } = wanted;
   assertNotShared(name);
-  const disk = await openWritable(name, nodeCodecs(), { discard: "unmap" });
+  const disk = await openWritable(name, nodeCodecs(), { discard: "unmap", allowWriters: true });
   try {
     await changeDisk(disk, wanted);
   } catch (error) {

@@ -27,6 +27,8 @@ export interface OpenImageOptions {
   readonly writableBacking?: number | undefined;
   /** For all files of the chain, unless the image's own options say. */
   readonly cache?: CacheMode | undefined;
+  /** See `openDisk`: for what looks at a disk, and copies nothing. */
+  readonly allowWriters?: boolean | undefined;
 }
 
 /** @throws CommandError `Could not open 'NAME': REASON`, or that there is no such snapshot */
@@ -36,6 +38,8 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
     ...placeOf(name),
     cache: name.cache ?? cache,
     forceShare: name.forceShare,
+    // Without guest data, nothing is read that a writer could change.
+    allowWriters: options.allowWriters === true || metadataOnly,
     followReferences: "any",
     // As qemu-img does: images made before formats were recorded still open.
     probeBacking: true,
@@ -74,7 +78,10 @@ function discardOf({ discard }: ImageName): "ignore" | "unmap" | undefined {
 export async function openWritable(
   name: ImageName,
   codecs: Codecs,
-  options: Pick<OpenImageOptions, "metadataOnly" | "writableBacking" | "discard" | "cache"> = {},
+  options: Pick<
+    OpenImageOptions,
+    "metadataOnly" | "writableBacking" | "discard" | "cache" | "allowWriters"
+  > = {},
 ): Promise<WritableDisk> {
   const disk = await openImage(name, { ...options, readOnly: false, codecs });
   if (disk instanceof Qcow2Image || disk instanceof RawDisk) return disk;

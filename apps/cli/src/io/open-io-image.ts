@@ -31,7 +31,13 @@ export async function openIoImage(request: IoImageRequest): Promise<IoImage> {
   try {
     const disk = await openImage(
       { ...name, forceShare },
-      { readOnly: readOnly || flags.temporary, codecs, discard: "unmap", cache: cacheOf(flags) },
+      {
+        readOnly: readOnly || flags.temporary,
+        codecs,
+        discard: "unmap",
+        cache: cacheOf(flags),
+        allowWriters: true,
+      },
     );
     if (!(disk instanceof Qcow2Image || disk instanceof RawDisk)) {
       await disk.close();

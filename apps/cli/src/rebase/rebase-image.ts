@@ -5,6 +5,7 @@ import { backingPathOf, bufferPrimitives, type CacheMode, nodeCodecs, resolveBac
 import { depthOfLayer, identityOf } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
+import { describeSnapshotsAbove } from "../disks/snapshots-above.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { unnested, withPrefix } from "../errors/describe-error.ts";
 import { errnoText } from "../errors/errno-text.ts";
@@ -19,6 +20,9 @@ export interface RebaseRequest {
   readonly backingFormat: string | undefined;
   /** Change the header only. */
   readonly unsafe: boolean;
+  /** Whatever the internal snapshots read afterwards. */
+  readonly force: boolean;
+  readonly warn: (message: string) => void;
   readonly compress: boolean;
   /** Of the compression; undefined for the library's own. */
   readonly level: number | undefined;
@@ -61,6 +65,7 @@ interface Job {
 }
 
 async function rebaseSafely({ overlay, request, events, codecs }: Job): Promise<void> {
+  warnOfSnapshots(overlay, request);
   const backing = await openNewBacking(request, codecs);
   try {
     assertFormatGiven(request);
@@ -78,6 +83,17 @@ async function rebaseSafely({ overlay, request, events, codecs }: Job): Promise<
     await backing?.close();
     throw error;
   }
+}
+
+/** Only the active disk is given what it shows. @throws CommandError if there are snapshots, unless told otherwise */
+function warnOfSnapshots(overlay: Qcow2Image, { backing, force, program, warn }: RebaseRequest): void {
+  if (overlay.backing === undefined && backing === undefined) return;
+  const snapshots = force ? undefined : describeSnapshotsAbove(overlay, 1);
+  if (snapshots === undefined) return;
+  if (program !== "qemu-img") {
+    throw new CommandError(`${snapshots}; nothing was done (--force rebases all the same)`);
+  }
+  warn(`warning: ${snapshots}`);
 }
 
 async function openNewBacking(

@@ -21,11 +21,11 @@ export interface ImageInfo {
 
 /**
  * What an image is, without opening it as a disk: no other file is opened, no guest data read, and the engine that
- * could do so is not loaded. The file is locked meanwhile as for reading.
+ * could do so is not loaded. A qcow2 image is locked meanwhile as for reading; of a raw one, others may be writing to it.
  * @throws Qcow2Error as `openDisk`
  */
 export async function imageInfo(options: ImageInfoOptions): Promise<ImageInfo> {
-  const { storage, format } = await openImageFile({ ...options, readOnly: true });
+  const { storage, format } = await openImageFile({ ...options, readOnly: true, allowWriters: true });
   await using _closing = storage;
   const qcow2 = format === "qcow2" ? await readImageInfo(storage) : undefined;
   return { format, virtualSize: qcow2?.virtualSize ?? rawVirtualSize(await storage.size()), qcow2 };

@@ -21,6 +21,16 @@ export interface FileAccess {
   readonly cache?: CacheMode | undefined;
 }
 
+/** Who may write meanwhile, where that cannot break what is open, but only change what is read. */
+export interface RawSharing {
+  /**
+   * Read raw images, raw backing files and external data files although others may write to them, and let writers begin
+   * meanwhile: as QEMU's tools do, all but `convert`. For looking at a disk, not for copying it. A qcow2 image is never
+   * read so. Default false.
+   */
+  readonly allowWriters?: boolean | undefined;
+}
+
 /** What is read in place of the backing file that an image names, or although it names none. */
 export interface BackingOverride extends Pick<FileAccess, "range" | "locking"> {
   /** Default: the file that the image names. */

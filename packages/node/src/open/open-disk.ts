@@ -1,10 +1,10 @@
 import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
 import { FileReferences, type FollowReferences } from "../references/file-references.ts";
-import type { BackingOverride, FileAccess } from "./image-place.ts";
+import type { BackingOverride, FileAccess, RawSharing } from "./image-place.ts";
 import { type ImageTuning, openFileDisk } from "./open-file-disk.ts";
 
-export interface OpenDiskOptions extends FileAccess {
+export interface OpenDiskOptions extends FileAccess, RawSharing {
   readonly path: string;
   /** "raw" or "qcow2"; default: found out by the first bytes. Name it for files that a guest could have written. */
   readonly format?: string | undefined;
@@ -50,10 +50,10 @@ export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | R
   if (forceShare === true && !readOnly) throw new TypeError("forceShare needs readOnly");
   sharedCodecs ??= nodeCodecs();
   const codecs = options.codecs ?? sharedCodecs;
-  const { followReferences: follow, probeBacking, writableBacking, image, cache } = options;
+  const { followReferences: follow, probeBacking, writableBacking, image, cache, allowWriters } = options;
   // Named one by one: what is said of the image (its snapshot, its part of a file) does not go for its backing files.
   const references = new FileReferences(
-    { follow, probeBacking, forceShare, codecs, writableBacking, image, cache },
+    { follow, probeBacking, forceShare, codecs, writableBacking, image, cache, allowWriters },
     { override: { backing, dataFile } },
   );
   return openFileDisk({

@@ -10,6 +10,8 @@ export interface OpenImageFileOptions extends FileAccess {
   readonly readOnly: boolean;
   /** Only with `readOnly`. */
   readonly forceShare?: boolean | undefined;
+  /** See {@link RawSharing}. */
+  readonly allowWriters?: boolean | undefined;
 }
 
 export interface ImageFile {
@@ -20,13 +22,13 @@ export interface ImageFile {
 /** @throws Qcow2Error "unsupported-format", and what `openPlace` throws */
 export async function openImageFile(options: OpenImageFileOptions): Promise<ImageFile> {
   const { path, readOnly } = options;
-  // Like QEMU, readers of a raw image put up with writers; what a qcow2 image needs is added once it is known to be one.
+  // What a qcow2 image needs is added once the file is known to be one, before anything that counts is read.
   const place = await openPlace(path, { ...options, lock: readOnly ? "shared" : "write" });
   const { storage } = place;
   try {
     const format = options.format ?? (await probe(storage));
     if (format !== "raw" && format !== "qcow2") throw unsupportedFormat(path, format);
-    if (format === "qcow2" && readOnly) place.lock("consistent");
+    if (readOnly && !(format === "raw" && options.allowWriters === true)) place.lock("consistent");
     return { storage, format };
   } catch (error) {
     await storage.close();

@@ -10,7 +10,7 @@ import {
 } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
 import { FileStorage } from "../file/file-storage.ts";
-import type { BackingOverride } from "../open/image-place.ts";
+import type { BackingOverride, RawSharing } from "../open/image-place.ts";
 import { type ImageTuning, openFileDisk } from "../open/open-file-disk.ts";
 import { fileIdentity } from "./file-identity.ts";
 import { resolveBackingName, resolveDataFileName } from "./file-name.ts";
@@ -22,7 +22,7 @@ import { isInDirectoryOf } from "./same-directory.ts";
  */
 export type FollowReferences = "any" | "same-directory" | "none";
 
-export interface FileReferencesOptions {
+export interface FileReferencesOptions extends RawSharing {
   /** Default "any", as in QEMU. Use "same-directory" or "none" for images that you do not trust. */
   readonly follow?: FollowReferences | undefined;
   /**
@@ -94,10 +94,11 @@ export class FileReferences implements References {
     const path = this.#override.dataFile ?? resolveDataFileName(name);
     if (this.#override.dataFile === undefined) await this.#assertAllowed("data", name, path, from);
     await assertNotIn(await this.#chainDownTo(from), path, name);
+    const { forceShare, allowWriters, cache } = this.#options;
     return FileStorage.open(path, {
       readOnly,
-      forceShare: readOnly && this.#options.forceShare === true,
-      cache: this.#options.cache,
+      forceShare: readOnly && (forceShare === true || allowWriters === true),
+      cache,
     });
   }
 
@@ -109,7 +110,15 @@ export class FileReferences implements References {
   }: BackingReference & { readonly path: string }): Promise<Disk> {
     const above = await this.#chainDownTo(from);
     await assertNotIn(above, path, name);
-    const { probeBacking = false, writableBacking, image, forceShare, codecs, cache } = this.#options;
+    const {
+      probeBacking = false,
+      writableBacking,
+      image,
+      forceShare,
+      allowWriters,
+      codecs,
+      cache,
+    } = this.#options;
     if (format === undefined && !probeBacking) {
       const message = `The image does not record the format of its backing file '${name}', and guessing is not allowed`;
       throw new Qcow2Error("backing-format-missing", message, { name });
@@ -120,6 +129,7 @@ export class FileReferences implements References {
     const references = new FileReferences(this.#options, { above, depth, override });
     return openFileDisk({
       forceShare,
+      allowWriters,
       codecs,
       cache,
       path,
