@@ -66,6 +66,8 @@ export interface ErrorDataByCode {
   readonly "read-only": { readonly name: string };
   /** A use after `close()`. */
   readonly closed: { readonly name: string };
+  /** Something that is looked at in steps, and that was replaced as a whole between two of them. */
+  readonly changed: { readonly name: string };
   /** A guest range that does not lie within the disk. */
   readonly "out-of-range": { readonly offset: number; readonly length: number; readonly size: number };
   /** An option, or a combination of options, that the format cannot express; with a `reason` where programs have to know it. */

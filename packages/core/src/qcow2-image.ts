@@ -17,10 +17,7 @@ import {
   changesImage,
   downgradeImage,
 } from "./engine/amend/amend-image.ts";
-import { Epochs, type RangeLock } from "./engine/async-lock.ts";
 import { assertBackingFile, type BackingFileChange, changeBackingFile } from "./engine/backing-file.ts";
-import { beginChangingMetadata, beginWriting } from "./engine/begin-writing.ts";
-import { BitmapTracking } from "./engine/bitmaps/bitmap-tracking.ts";
 import {
   type BitmapAction,
   type ChangeBitmapsOptions,
@@ -30,19 +27,18 @@ import {
 } from "./engine/bitmaps/change-bitmaps.ts";
 import { checkImage } from "./engine/check/check-image.ts";
 import type { CheckOptions, CheckResult } from "./engine/check-result.ts";
-import { CompressedWriter } from "./engine/compressed-writer.ts";
 import { assertCreateOptions, createImage } from "./engine/create-image.ts";
 import type { CreateOptions } from "./engine/create-options.ts";
-import { cutOffUnusedEnd } from "./engine/cut-off-file.ts";
 import { describeImage } from "./engine/describe-image.ts";
 import { discardGuestRange } from "./engine/discard.ts";
 import { mapGuest } from "./engine/guest-map.ts";
 import type { GuestReader } from "./engine/guest-reader.ts";
-import { inPlaceOffset, NotCopied, writeGuestBytes, writeGuestData } from "./engine/guest-writer.ts";
+import { NotCopied, writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
+import { ImageRequests } from "./engine/image-requests.ts";
 import { looksPreallocated } from "./engine/looks-preallocated.ts";
 import { gatherTables, isScattered, makeEmpty } from "./engine/make-empty.ts";
-import { closeImage, type OpenImage, type OpenOptions, openImage, reloadImage } from "./engine/open-image.ts";
+import { type OpenImage, type OpenOptions, openImage } from "./engine/open-image.ts";
 import { rebuildRefcounts } from "./engine/repair/rebuild-refcounts.ts";
 import { resizeImage } from "./engine/resize/resize-image.ts";
 import {
@@ -52,11 +48,9 @@ import {
   deleteSnapshot,
 } from "./engine/snapshots/change-snapshots.ts";
 import type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
-import type { GiveBack, TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
-import { createRanges, createWriteContext, type WriteContext } from "./engine/write-context.ts";
+import type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
-import { isQcow2Error, Qcow2Error } from "./errors.ts";
-import { roundDown, roundUp } from "./format/geometry.ts";
+import { isQcow2Error } from "./errors.ts";
 import { denyReferences } from "./references/references.ts";
 import type { StoredBytes } from "./storage/stored-bytes.ts";
 
@@ -67,26 +61,12 @@ export class Qcow2Image implements WritableDisk {
   readonly format = "qcow2";
   readonly name: string;
   readonly readOnly: boolean;
-  #image: OpenImage;
-  readonly #reads = new Epochs();
-  /** Requests that change or flush the image; closing waits for them and for the reads. */
-  readonly #changes = new Epochs();
-  readonly #ranges: RangeLock;
-  #writer: WriteContext | undefined;
-  #compressed: CompressedWriter | undefined;
-  #begun: Promise<void> | undefined;
-  #hasBegun = false;
-  /** Closing flushes what was changed in place, too, although no table waits to be written. */
-  #hasUnflushedChanges = false;
-  #preallocated: Promise<boolean> | undefined;
-  /** Bitmaps that follow the changes, once there is one. */
-  #tracking: BitmapTracking | undefined;
-  #closing: Promise<void> | undefined;
+  readonly #requests: ImageRequests;
+  /** Whether an image looks preallocated is asked once, as long as its tables stay. */
+  #preallocated: { readonly image: OpenImage; readonly answer: Promise<boolean> } | undefined;
 
   private constructor(image: OpenImage) {
-    this.#image = image;
-    this.#ranges = createRanges(image);
-    this.#prepareToWrite();
+    this.#requests = new ImageRequests(image);
     this.name = image.storage.name;
     this.readOnly = image.readOnly;
   }
@@ -132,6 +112,10 @@ export class Qcow2Image implements WritableDisk {
     }
   }
 
+  get #image(): OpenImage {
+    return this.#requests.image;
+  }
+
   /** Virtual size in bytes: of the active disk, or of the snapshot that was opened. */
   get size(): number {
     return this.#image.size;
@@ -153,14 +137,8 @@ export class Qcow2Image implements WritableDisk {
    */
   async read(request: { readonly offset: number; readonly into: Uint8Array }): Promise<void> {
     assertDiskBytes(request.offset, request.into, this.size);
-    this.#assertReadable();
-    if (request.into.length === 0) return;
-    const epoch = this.#reads.enter();
-    try {
-      await this.#image.reader.read(request.offset, request.into);
-    } finally {
-      this.#reads.leave(epoch);
-    }
+    this.#requests.assertReadable();
+    if (request.into.length > 0) await this.#requests.read(request.offset, request.into);
   }
 
   /**
@@ -168,42 +146,58 @@ export class Qcow2Image implements WritableDisk {
    * @throws Qcow2Error "out-of-range", "closed"; the stream fails as {@link read} does
    */
   readable(options?: DiskReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
-    this.#assertReadable();
+    this.#requests.assertReadable();
     return diskReadable(this, options);
   }
 
-  /** The extents of `range` over all layers of the chain; see {@link Disk.map}. It does not hold up changes made meanwhile. */
+  /**
+   * The extents of `range` over all layers of the chain; see {@link Disk.map}. It does not hold up changes made meanwhile:
+   * what it has not come to yet is as they left it. It fails where the disk is replaced as a whole between two steps: by
+   * another size or backing file, by applying a snapshot, or by {@link makeEmpty}.
+   * @throws Qcow2Error "closed", "changed", and as {@link read}
+   */
   map(range: DiskRange & { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<Extent> {
-    this.#assertReadable();
-    const { dataStorage, backing } = this.#image;
-    const resolve: GuestReader["resolve"] = (...range) =>
-      this.#reads.run(() => this.#image.reader.resolve(...range));
-    const answer = (): Promise<boolean> => {
-      this.#preallocated ??= looksPreallocated(this.#image).catch((error: unknown) => {
-        this.#preallocated = undefined;
-        throw error;
+    const requests = this.#requests;
+    requests.assertReadable();
+    const { dataStorage, backing, size } = requests.image;
+    const { disk } = requests;
+    const resolve: GuestReader["resolve"] = (...part) =>
+      requests.look((image) => {
+        requests.assertSameDisk(disk);
+        return image.reader.resolve(...part);
       });
-      return this.#preallocated;
-    };
-    return mapGuest(
-      { resolve, dataStorage, backing, virtualSize: this.size, looksPreallocated: answer },
-      range,
+    const looksAllocated = (): Promise<boolean> => requests.look((image) => this.#looksPreallocated(image));
+    return mapOneDisk(
+      mapGuest(
+        { resolve, dataStorage, backing, virtualSize: size, looksPreallocated: looksAllocated },
+        range,
+      ),
+      () => requests.assertSameDisk(disk),
     );
   }
 
+  #looksPreallocated(image: OpenImage): Promise<boolean> {
+    if (this.#preallocated?.image !== image) {
+      const answer = looksPreallocated(image);
+      this.#preallocated = { image, answer };
+      answer.catch(() => {
+        this.#preallocated = undefined;
+      });
+    }
+    return this.#preallocated.answer;
+  }
+
   /**
-   * Checks the image's metadata: every refcount against every reference, flags, offsets and overlaps. Reads only; an
-   * image that is open for writing is flushed first.
+   * Checks the image's metadata: every refcount against every reference, flags, offsets and overlaps. It changes nothing.
+   * An image that is open for writing is flushed first, and checked as it is at that moment: changes that are asked for
+   * meanwhile wait until the check has ended, which takes time in proportion to the tables; reads do not.
    */
   async check(options: CheckOptions = {}): Promise<CheckResult> {
-    this.#assertOpen();
-    return this.#changes.run(async () => {
-      await this.#writer?.commit.flush();
-      const { storage, layout, refcounts } = this.#image;
+    return await this.#requests.inspect(({ storage, layout, refcounts }) => {
       // The table may have moved since the header was read.
       const refcountTable = { offset: refcounts.table.offset, length: refcounts.table.bytes.length };
       return checkImage({ storage, layout: { ...layout, refcountTable } }, options);
-    });
+    }, options.signal);
   }
 
   /** Where the bytes of an extent of {@link map} lie until the chain is written to; undefined for zeroes and compressed data. */
@@ -221,25 +215,8 @@ export class Qcow2Image implements WritableDisk {
   async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     const { offset, from } = request;
     assertDiskBytes(offset, from, this.size);
-    const hostOffset = this.#hostOffsetInPlace(offset, from.length);
-    const writer = this.#writer as WriteContext;
-    const range = hostOffset === undefined ? undefined : writer.ranges.tryEnter(offset, offset + from.length);
-    if (hostOffset === undefined || range === undefined) {
-      await this.#change(offset, from.length, (current) => writeGuestData(current, offset, from));
-      return;
-    }
-    const epoch = this.#changes.enter();
-    this.#hasUnflushedChanges = true;
-    this.#tracking?.note(offset, offset + from.length);
-    try {
-      await writeGuestBytes(writer, hostOffset, from);
-    } finally {
-      // Also for those who flush while this is under way.
-      this.#hasUnflushedChanges = true;
-      writer.ranges.leave(range);
-      if (writer.file.isRefusing) await writer.file.settled();
-      this.#changes.leave(epoch);
-    }
+    await (this.#requests.writeInPlace(offset, from) ??
+      this.#requests.change(offset, from.length, ({ plain }) => writeGuestData(plain, offset, from)));
   }
 
   /**
@@ -255,7 +232,7 @@ export class Qcow2Image implements WritableDisk {
       throw new RangeError(`Stored bytes take whole clusters, not ${from.length} bytes at offset ${offset}`);
     }
     try {
-      await this.#change(offset, from.length, (current) => writeGuestData(current, offset, from));
+      await this.#requests.change(offset, from.length, ({ plain }) => writeGuestData(plain, offset, from));
       return true;
     } catch (error) {
       if (error instanceof NotCopied) return false;
@@ -276,8 +253,8 @@ export class Qcow2Image implements WritableDisk {
   }): Promise<void> {
     const { offset, length, unmap, signal } = request;
     signal?.throwIfAborted();
-    await this.#change(offset, length, (writer) =>
-      zeroGuestRange(writer, offset, offset + length, unmap ?? false, signal),
+    await this.#requests.change(offset, length, ({ plain }) =>
+      zeroGuestRange(plain, offset, offset + length, unmap ?? false, signal),
     );
   }
 
@@ -295,8 +272,8 @@ export class Qcow2Image implements WritableDisk {
   }): Promise<void> {
     const { offset, length, revealBacking = false, signal } = request;
     signal?.throwIfAborted();
-    await this.#change(offset, length, (writer) =>
-      discardGuestRange(writer, offset, offset + length, { revealBacking, signal }),
+    await this.#requests.change(offset, length, ({ plain }) =>
+      discardGuestRange(plain, offset, offset + length, { revealBacking, signal }),
     );
   }
 
@@ -316,7 +293,7 @@ export class Qcow2Image implements WritableDisk {
         `Compressed writes take whole clusters, not ${from.length} bytes at offset ${offset}`,
       );
     }
-    await this.#change(offset, from.length, () => (this.#compressed as CompressedWriter).write(offset, from));
+    await this.#requests.change(offset, from.length, ({ compressed }) => compressed.write(offset, from));
   }
 
   /**
@@ -324,7 +301,7 @@ export class Qcow2Image implements WritableDisk {
    * @throws Qcow2Error "out-of-range", "read-only", "closed"; the stream fails as {@link write} does
    */
   writable(options?: DiskWritableOptions): WritableStream<Uint8Array> {
-    this.#assertReadable();
+    this.#requests.assertReadable();
     return diskWritable(this, options);
   }
 
@@ -336,8 +313,10 @@ export class Qcow2Image implements WritableDisk {
    *   "needs-repair" if the metadata is damaged, "read-only", "closed", "io"
    */
   async createSnapshot(options: CreateSnapshotOptions): Promise<SnapshotInfo> {
-    await this.#transform((writer) => createSnapshot(writer, options));
-    return this.info().snapshots.at(-1) as SnapshotInfo;
+    return await this.#requests.transform(async (replace) => {
+      await replace((writer) => createSnapshot(writer, options));
+      return this.info().snapshots.at(-1) as SnapshotInfo;
+    }, options.signal);
   }
 
   /**
@@ -347,7 +326,10 @@ export class Qcow2Image implements WritableDisk {
    *   {@link createSnapshot}
    */
   async applySnapshot(snapshot: SnapshotReference, options: TransactionOptions = {}): Promise<void> {
-    await this.#transform((writer) => applySnapshot(writer, snapshot, options));
+    await this.#requests.transform(
+      (replace) => replace((writer) => applySnapshot(writer, snapshot, options), { otherDisk: true }),
+      options.signal,
+    );
   }
 
   /**
@@ -356,7 +338,10 @@ export class Qcow2Image implements WritableDisk {
    *   {@link createSnapshot}
    */
   async deleteSnapshot(snapshot: SnapshotReference, options: TransactionOptions = {}): Promise<void> {
-    await this.#transform((writer) => deleteSnapshot(writer, snapshot, options));
+    await this.#requests.transform(
+      (replace) => replace((writer) => deleteSnapshot(writer, snapshot, options)),
+      options.signal,
+    );
   }
 
   /**
@@ -365,7 +350,10 @@ export class Qcow2Image implements WritableDisk {
    *   removed), "unsupported" in version 2 images, and as {@link createSnapshot}
    */
   async changeBitmaps(actions: readonly BitmapAction[], options: ChangeBitmapsOptions = {}): Promise<void> {
-    await this.#transform((writer) => changeBitmaps(writer, actions, options));
+    await this.#requests.transform(
+      (replace) => replace((writer) => changeBitmaps(writer, actions, options)),
+      options.signal,
+    );
   }
 
   /**
@@ -373,8 +361,7 @@ export class Qcow2Image implements WritableDisk {
    * @throws Qcow2Error "bitmap-not-found", "bitmap-in-use", "truncated", "io", "closed"
    */
   async dirtyRanges(name: string): Promise<DirtyRanges> {
-    this.#assertOpen();
-    return await dirtyRangesOf(this.#image, name);
+    return await dirtyRangesOf((work) => this.#requests.look(work), name);
   }
 
   /**
@@ -385,7 +372,10 @@ export class Qcow2Image implements WritableDisk {
    *   {@link createSnapshot}
    */
   async resize(options: DiskResizeOptions): Promise<void> {
-    await this.#transform((writer) => resizeImage(writer, options));
+    await this.#requests.transform(
+      (replace) => replace((writer) => resizeImage(writer, options), { otherDisk: true }),
+      options.signal,
+    );
   }
 
   /**
@@ -396,16 +386,22 @@ export class Qcow2Image implements WritableDisk {
    *   than narrower refcounts can count, and as {@link createSnapshot}
    */
   async amend(options: AmendOptions): Promise<void> {
-    this.#assertChangeable();
+    this.#requests.assertChangeable();
     assertAmendment(this.#image, options);
-    if (changesImage(this.#image, options)) await this.#transform((writer) => amendImage(writer, options));
-    const { size } = options;
-    if (size !== undefined && size !== this.size) await this.resize({ ...options, size });
-    if (options.version === 2 && this.#image.layout.header.version === 3) {
-      const bitmaps = this.info().bitmaps.map(({ name }) => ({ kind: "remove" as const, name }));
-      if (bitmaps.length > 0) await this.changeBitmaps(bitmaps, options);
-      await this.#transform((writer) => downgradeImage(writer, options));
-    }
+    await this.#requests.transform(async (replace) => {
+      // What was asked for before may have left another image.
+      assertAmendment(this.#image, options);
+      if (changesImage(this.#image, options)) await replace((writer) => amendImage(writer, options));
+      const { size } = options;
+      if (size !== undefined && size !== this.size) {
+        await replace((writer) => resizeImage(writer, { ...options, size }), { otherDisk: true });
+      }
+      if (options.version === 2 && this.#image.layout.header.version === 3) {
+        const bitmaps = this.info().bitmaps.map(({ name }) => ({ kind: "remove" as const, name }));
+        if (bitmaps.length > 0) await replace((writer) => changeBitmaps(writer, bitmaps, options));
+        await replace((writer) => downgradeImage(writer, options));
+      }
+    }, options.signal);
   }
 
   /**
@@ -418,20 +414,22 @@ export class Qcow2Image implements WritableDisk {
   async setBackingFile(backing: BackingFileChange | undefined): Promise<void> {
     const { metadataOnly, references } = this.#image;
     assertBackingFile(this.#image, backing);
-    this.#assertChangeable();
-    const opened =
-      metadataOnly || backing === undefined || backing.disk !== undefined
-        ? undefined
-        : await references.openBackingFile({ name: backing.name, format: backing.format, from: this.name });
-    const before = this.#image.backing;
-    const after = metadataOnly ? undefined : (backing?.disk ?? opened);
-    try {
-      await this.#transform((writer) => changeBackingFile(writer, backing), { backing: after });
-    } catch (error) {
-      await opened?.close();
-      throw error;
-    }
-    if (before !== after) await before?.close();
+    this.#requests.assertChangeable();
+    await this.#requests.transform(async (replace) => {
+      const opened =
+        metadataOnly || backing === undefined || backing.disk !== undefined
+          ? undefined
+          : await references.openBackingFile({ name: backing.name, format: backing.format, from: this.name });
+      const before = this.backing;
+      const after = metadataOnly ? undefined : (backing?.disk ?? opened);
+      try {
+        await replace((writer) => changeBackingFile(writer, backing), { backing: after, otherDisk: true });
+      } catch (error) {
+        await opened?.close();
+        throw error;
+      }
+      if (before !== after) await before?.close();
+    });
   }
 
   /**
@@ -442,212 +440,45 @@ export class Qcow2Image implements WritableDisk {
    * @throws Qcow2Error "unsupported" with a raw external data file, and as {@link createSnapshot}
    */
   async makeEmpty(options: TransactionOptions = {}): Promise<void> {
-    await this.#transform((writer) => makeEmpty(writer, options));
-    try {
-      if (isScattered(this.#image)) await this.#transform(gatherTables);
-    } catch (error) {
-      // It is empty, and its file only longer than it need be.
-      if (!isQcow2Error(error)) throw error;
-    }
+    await this.#requests.transform(async (replace) => {
+      await replace((writer) => makeEmpty(writer, options), { otherDisk: true });
+      try {
+        if (isScattered(this.#image)) await replace(gatherTables);
+      } catch (error) {
+        // It is empty, and its file only longer than it need be.
+        if (!isQcow2Error(error)) throw error;
+      }
+    }, options.signal);
   }
 
   /** Resolves when everything written before the call survives a power cut. */
   async flush(): Promise<void> {
-    this.#assertOpen();
-    await this.#changes.run(() => this.#flush());
-  }
-
-  async #flush(): Promise<void> {
-    this.#hasUnflushedChanges = false;
-    try {
-      await this.#writer?.commit.flush();
-    } catch (error) {
-      this.#hasUnflushedChanges = true;
-      throw error;
-    }
+    await this.#requests.flush();
   }
 
   /**
-   * Closes the image, its backing chain and its data file, when the requests that are under way have ended and
-   * everything that they wrote survives a power cut. Safe to call twice: both calls wait for the same end.
+   * Closes the image, its backing chain and its data file, when everything that was asked for before has ended and all
+   * that was written survives a power cut. What is asked for afterwards is refused. Safe to call twice: both calls wait
+   * for the same end.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    await Promise.all([this.#changes.drain(), this.#reads.drain()]);
-    try {
-      await this.#compressed?.padFile();
-      // Freed clusters are counted as free only after the tables are written: hence more than one round.
-      while (this.#hasUnflushedChanges || this.#writer?.commit.isDirty) await this.#flush();
-      if (this.#writer !== undefined) await cutOffUnusedEnd(this.#writer);
-      // Last of all: what the writer knows of the tables is not true any more afterwards.
-      await this.#storeBitmaps();
-    } finally {
-      await closeImage(this.#image);
-    }
-  }
-
-  /** Everything else is durable by now; an image that refuses changes keeps its bitmaps as in use. */
-  async #storeBitmaps(): Promise<void> {
-    const [tracking, writer] = [this.#tracking, this.#writer];
-    if (tracking === undefined || writer === undefined || writer.file.isRefusing) return;
-    try {
-      const giveBack = await tracking.store(writer);
-      await giveBack();
-    } catch (error) {
-      // They stay in use, which says so; what was written is there all the same.
-      if (!isQcow2Error(error, "needs-repair")) throw error;
-    }
+    return this.#requests.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
 
-  /** Runs a change of guest data with its clusters locked, and writes metadata out when there is much of it. */
-  async #change(
-    offset: number,
-    length: number,
-    work: (writer: WriteContext) => Promise<void>,
-  ): Promise<void> {
-    assertDiskRange(offset, length, this.size);
-    this.#assertWritable();
-    if (length === 0) return;
-    await this.#changes.run(async () => {
-      try {
-        this.#writer?.file.assertSound();
-        const { clusterSize } = this.#image.layout.geometry;
-        // Before anything is waited for, so that requests for the same clusters come in the order of their calls.
-        await this.#ranges.run(
-          roundDown(offset, clusterSize),
-          roundUp(offset + length, clusterSize),
-          async () => {
-            // A change of the metadata as a whole may have come before.
-            assertDiskRange(offset, length, this.size);
-            const writer = this.#assertWritable();
-            if (!this.#hasBegun) await this.#begin(writer);
-            this.#tracking?.note(offset, offset + length);
-            await work(writer);
-          },
-        );
-        if (this.#writer?.commit.underPressure) await this.#writer.commit.write();
-      } finally {
-        this.#hasUnflushedChanges = true;
-        await this.#writer?.file.settled();
-      }
-    });
-  }
-
-  /** Runs a change of the metadata as a whole, with nothing else under way, and goes on with what it left. */
-  async #transform(
-    work: (writer: WriteContext) => Promise<GiveBack>,
-    replaced: Partial<Pick<OpenImage, "backing">> = {},
-  ): Promise<void> {
-    this.#assertChangeable();
-    await this.#changes.run(() =>
-      this.#ranges.run(0, Number.MAX_SAFE_INTEGER, async () => {
-        const writer = this.#assertChangeable();
-        writer.file.assertSound();
-        // Freed clusters are counted as free only after the tables are written: hence more than one round.
-        do await this.#flush();
-        while (writer.commit.isDirty);
-        const tracking = this.#tracking;
-        if (tracking !== undefined) await this.#replaceMetadata(writer, () => tracking.store(writer));
-        else if (this.#hasBegun && this.#image.bitmaps.length > 0) await this.#forgetTables();
-        await this.#replaceMetadata(this.#assertChangeable(), work, replaced);
-      }),
-    );
-  }
-
-  /** Goes on with what `work` has switched to. */
-  async #replaceMetadata(
-    writer: WriteContext,
-    work: (writer: WriteContext) => Promise<GiveBack>,
-    replaced: Partial<Pick<OpenImage, "backing">> = {},
-  ): Promise<void> {
-    let giveBack: GiveBack;
-    try {
-      await beginChangingMetadata(writer);
-      giveBack = await work(writer);
-    } finally {
-      await writer.file.settled();
-    }
-    try {
-      await this.#forgetTables(replaced);
-    } catch (error) {
-      writer.file.refuse(error);
-      throw error;
-    }
-    // Until they have ended, reads that began before look at the old tables.
-    await this.#reads.drain();
-    await giveBack();
-  }
-
-  /** Reads again what the image file says, with everything flushed and nothing under way. */
-  async #forgetTables(replaced: Partial<Pick<OpenImage, "backing">> = {}): Promise<void> {
-    this.#image = await reloadImage({ ...this.#image, ...replaced });
-    this.#prepareToWrite();
-  }
-
-  #prepareToWrite(): void {
-    this.#begun = undefined;
-    this.#hasBegun = false;
-    this.#preallocated = undefined;
-    this.#tracking = undefined;
-    if (this.#image.readOnly) return;
-    this.#writer = createWriteContext(this.#image, { ranges: this.#ranges, reads: this.#reads });
-    this.#compressed = new CompressedWriter(this.#writer);
-  }
-
-  /** Where a write may go as it is, without a look at anything but a resident table; undefined if it may not. */
-  #hostOffsetInPlace(offset: number, length: number): number | undefined {
-    if (!this.#hasBegun || length === 0 || this.#closing !== undefined) return undefined;
-    assertDiskRange(offset, length, this.size);
-    return inPlaceOffset(this.#writer as WriteContext, offset, offset + length);
-  }
-
-  /** Before the first change; tried again by the next one if it fails. */
-  #begin(writer: WriteContext): Promise<void> {
-    const tracking = BitmapTracking.of(this.#image);
-    this.#begun ??= beginWriting(writer).then(
-      () => {
-        this.#tracking = tracking;
-        this.#hasBegun = true;
-      },
-      (error: unknown) => {
-        this.#begun = undefined;
-        throw error;
-      },
-    );
-    return this.#begun;
-  }
-
-  #assertWritable(): WriteContext {
-    this.#assertReadable();
-    return this.#assertChangeable();
-  }
-
-  /** For changes of the metadata, which images that were opened for nothing else take, too. */
-  #assertChangeable(): WriteContext {
-    this.#assertOpen();
-    if (this.#writer !== undefined) return this.#writer;
-    throw new Qcow2Error("read-only", `${this.name} is open read-only`, { name: this.name });
-  }
-
-  #assertOpen(): void {
-    if (this.#closing !== undefined)
-      throw new Qcow2Error("closed", `${this.name} is closed`, { name: this.name });
-  }
-
-  #assertReadable(): void {
-    this.#assertOpen();
-    if (this.#image.metadataOnly) {
-      throw new Qcow2Error("unsupported", `${this.name} was opened for its metadata only`, {
-        operation: "read guest data",
-      });
-    }
+/** What `extents` tells of one disk, and not the failure that comes of another one being there by now. */
+async function* mapOneDisk(
+  extents: AsyncGenerator<Extent>,
+  assertSameDisk: () => void,
+): AsyncGenerator<Extent> {
+  try {
+    yield* extents;
+  } catch (error) {
+    assertSameDisk();
+    throw error;
   }
 }

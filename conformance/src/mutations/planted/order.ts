@@ -128,9 +128,9 @@ export const ORDER: readonly Mutation[] = [
   },
   {
     name: "a bitmap that says it was saved before the data that it tells of is durable",
-    file: "packages/core/src/qcow2-image.ts",
-    find: "while (this.#hasUnflushedChanges || this.#writer?.commit.isDirty) await this.#flush();",
-    replace: "while (this.#writer?.commit.isDirty) await this.#flush();",
+    file: "packages/core/src/engine/image-requests.ts",
+    find: "while (this.#hasUnflushedChanges || writers?.plain.commit.isDirty) await this.#flush();",
+    replace: "while (writers?.plain.commit.isDirty) await this.#flush();",
     suite: "power-cut",
   },
   {

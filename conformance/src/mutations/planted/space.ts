@@ -6,7 +6,7 @@ const ALLOCATOR = `${ENGINE}/allocator.ts`;
 const COMMIT = `${ENGINE}/metadata-commit.ts`;
 const LOCK = `${ENGINE}/async-lock.ts`;
 const CACHE = `${ENGINE}/table-cache.ts`;
-const IMAGE = "packages/core/src/qcow2-image.ts";
+const REQUESTS = "packages/core/src/engine/image-requests.ts";
 
 export const SPACE: readonly Mutation[] = [
   {
@@ -60,7 +60,7 @@ export const SPACE: readonly Mutation[] = [
   },
   {
     name: "space given back without waiting for reads that began before",
-    file: IMAGE,
+    file: REQUESTS,
     find: `await this.#reads.drain();
     await giveBack();`,
     replace: "await giveBack();",

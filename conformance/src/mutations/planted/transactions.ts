@@ -12,6 +12,7 @@ const EDITOR = `${ENGINE}/bitmaps/bitmap-editor.ts`;
 const TRACKING = `${ENGINE}/bitmaps/bitmap-tracking.ts`;
 const EXPAND = `${ENGINE}/amend/expand-zero-clusters.ts`;
 const IMAGE = "packages/core/src/qcow2-image.ts";
+const REQUESTS = "packages/core/src/engine/image-requests.ts";
 
 export const TRANSACTIONS: readonly Mutation[] = [
   {
@@ -83,15 +84,15 @@ export const TRANSACTIONS: readonly Mutation[] = [
   },
   {
     name: "a bitmap that misses what is written",
-    file: IMAGE,
+    file: REQUESTS,
     find: `            this.#tracking?.note(offset, offset + length);`,
     replace: "",
     suite: "transactions",
   },
   {
     name: "a bitmap that misses what is written in place",
-    file: IMAGE,
-    find: `    this.#tracking?.note(offset, offset + from.length);`,
+    file: REQUESTS,
+    find: `    this.#tracking?.note(range.start, range.end);`,
     replace: "",
     suite: "lives",
   },
@@ -118,8 +119,8 @@ export const TRANSACTIONS: readonly Mutation[] = [
   },
   {
     name: "bitmaps that are not stored before the metadata changes as a whole",
-    file: IMAGE,
-    find: "if (tracking !== undefined) await this.#replaceMetadata(writer, () => tracking.store(writer));",
+    file: REQUESTS,
+    find: "if (tracking !== undefined) await this.#replace((writer) => tracking.store(writer));",
     replace: "if (tracking !== undefined) await this.#forgetTables();",
     suite: "transactions",
   },
@@ -205,22 +206,22 @@ export const TRANSACTIONS: readonly Mutation[] = [
   },
   {
     name: "a snapshot taken of a disk that is still being written to",
-    file: IMAGE,
+    file: REQUESTS,
     find: `do await this.#flush();
-        while (writer.commit.isDirty);`,
+          while (this.#plain.commit.isDirty);`,
     replace: "",
     suite: "transactions",
   },
   {
     name: "a change of the metadata that does not wait for the requests before it",
-    file: IMAGE,
+    file: REQUESTS,
     find: "this.#ranges.run(0, Number.MAX_SAFE_INTEGER, async () => {",
     replace: "this.#ranges.run(0, 1, async () => {",
     suite: "lives",
   },
   {
     name: "tables kept in memory after they were replaced as a whole",
-    file: IMAGE,
+    file: REQUESTS,
     find: "this.#image = await reloadImage({ ...this.#image, ...replaced });",
     replace:
       "this.#image = { ...(await reloadImage({ ...this.#image, ...replaced })), mapping: this.#image.mapping };",
@@ -279,8 +280,8 @@ export const TRANSACTIONS: readonly Mutation[] = [
   {
     name: "another backing file read only when the image is opened again",
     file: IMAGE,
-    find: "await this.#transform((writer) => changeBackingFile(writer, backing), { backing: after });",
-    replace: "await this.#transform((writer) => changeBackingFile(writer, backing));",
+    find: "await replace((writer) => changeBackingFile(writer, backing), { backing: after, otherDisk: true });",
+    replace: "await replace((writer) => changeBackingFile(writer, backing), { otherDisk: true });",
     suite: "core-tests",
   },
 ];

@@ -163,6 +163,29 @@ function remove(held: HeldRange[], range: HeldRange): void {
   if (index < held.length) held[index] = last;
 }
 
+/**
+ * Runs `enter`, which waits for its turn and calls `onTurn` when it has come. Until then an aborted `signal` ends the
+ * waiting at once, and `onTurn` throws its reason; afterwards the work itself has to look at it.
+ */
+export function enterUnlessAborted<Result>(
+  signal: AbortSignal | undefined,
+  enter: (onTurn: () => void) => Promise<Result>,
+): Promise<Result> {
+  if (signal === undefined) return enter(() => undefined);
+  if (signal.aborted) return Promise.reject(signal.reason);
+  return new Promise<Result>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    const stopListening = (): void => signal.removeEventListener("abort", onAbort);
+    signal.addEventListener("abort", onAbort);
+    enter(() => {
+      stopListening();
+      signal.throwIfAborted();
+    })
+      .then(resolve, reject)
+      .finally(stopListening);
+  });
+}
+
 /** Work that began at the same time, as far as {@link Epochs.drain} tells. */
 export interface Epoch {
   active: number;

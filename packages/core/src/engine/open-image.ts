@@ -87,6 +87,8 @@ export interface OpenImage {
   /** Bytes of the snapshot table, up to the end of its last entry. */
   readonly snapshotTableBytes: number;
   readonly bitmaps: readonly BitmapDirectoryEntry[];
+  /** For each bitmap an object that stays the same, also when the image is read again, until other bits are stored for it. */
+  readonly bitmapContents: readonly object[];
   readonly backing: Disk | undefined;
   /** Where guest clusters are: the image file itself or the external data file. */
   readonly dataStorage: Storage;
@@ -133,6 +135,7 @@ export async function openImage(options: OpenOptions, repairDirty?: RepairDirty)
       cacheBytes,
       references,
       ...tables,
+      bitmapContents: tables.bitmaps.map(() => ({})),
       backing,
       dataStorage,
       codec,
@@ -148,8 +151,24 @@ export async function openImage(options: OpenOptions, repairDirty?: RepairDirty)
 export async function reloadImage(image: OpenImage): Promise<OpenImage> {
   const layout = await readImageLayout(image.storage);
   const tables = await loadTables(image.storage, layout, image.cacheBytes);
-  const reloaded = { ...image, layout, ...tables };
+  const bitmapContents = tables.bitmaps.map((entry) => contentBefore(image, entry) ?? {});
+  const reloaded = { ...image, layout, ...tables, bitmapContents };
   return { ...reloaded, reader: createReader(reloaded) };
+}
+
+/** What stands for a bitmap's bits, if a single change of the metadata left them: new bits are stored in a new table. */
+function contentBefore(
+  { bitmaps, bitmapContents }: OpenImage,
+  { tableOffset, tableSize, granularityBits, nameBytes }: BitmapDirectoryEntry,
+): object | undefined {
+  const index = bitmaps.findIndex(
+    (before) =>
+      before.tableOffset === tableOffset &&
+      before.tableSize === tableSize &&
+      before.granularityBits === granularityBits &&
+      String(before.nameBytes) === String(nameBytes),
+  );
+  return bitmapContents[index];
 }
 
 /** Closes what {@link openImage} opened, and the storage: all of it, also where closing one of them fails. */

@@ -141,23 +141,36 @@ function checkNewBitmap(
   return { nameBytes, granularityBits };
 }
 
+/** Looks at the image as it is now, with nothing that it refers to being used for something else meanwhile. */
+export type LookAtImage = <Result>(work: (image: OpenImage) => Promise<Result>) => Promise<Result>;
+
 /**
- * The dirty ranges of a bitmap as it is stored.
- * @throws Qcow2Error "bitmap-not-found", "bitmap-in-use", "truncated", "io"
+ * The dirty ranges of a bitmap as it is stored. They are read in steps: once another content was stored for the bitmap, or
+ * it was removed, the next step fails.
+ * @throws Qcow2Error "bitmap-not-found", "bitmap-in-use", "changed", "truncated", "io"
  */
-export async function dirtyRangesOf(
-  { storage, layout, bitmaps }: OpenImage,
-  name: string,
-): Promise<DirtyRanges> {
-  const entry = bitmaps.find(({ nameBytes }) => decodeStoredText(nameBytes) === name);
-  if (entry === undefined) {
-    throw new Qcow2Error("bitmap-not-found", `Dirty bitmap '${name}' not found`, { bitmap: name });
-  }
-  if ((entry.flags & BITMAP_FLAG_IN_USE) !== 0) {
-    throw new Qcow2Error("bitmap-in-use", `Bitmap '${name}' is inconsistent and cannot be used`, {
-      bitmap: name,
-    });
-  }
-  const stored = await StoredBitmap.load(storage, layout.geometry.clusterSize, entry);
-  return { size: layout.virtualSize, ranges: (part) => stored.dirtyRanges(part) };
+export async function dirtyRangesOf(look: LookAtImage, name: string): Promise<DirtyRanges> {
+  return await look(async (image) => {
+    const { storage, layout, bitmaps, bitmapContents } = image;
+    const index = bitmaps.findIndex(({ nameBytes }) => decodeStoredText(nameBytes) === name);
+    const entry = bitmaps[index];
+    if (entry === undefined) {
+      throw new Qcow2Error("bitmap-not-found", `Dirty bitmap '${name}' not found`, { bitmap: name });
+    }
+    if ((entry.flags & BITMAP_FLAG_IN_USE) !== 0) {
+      throw new Qcow2Error("bitmap-in-use", `Bitmap '${name}' is inconsistent and cannot be used`, {
+        bitmap: name,
+      });
+    }
+    const content = bitmapContents[index] as object;
+    const stored = await StoredBitmap.load(storage, layout.geometry.clusterSize, entry, (read) =>
+      look((now) => {
+        if (now.bitmapContents.includes(content)) return read();
+        throw new Qcow2Error("changed", `The bitmap '${name}' was changed while it was read`, {
+          name: storage.name,
+        });
+      }),
+    );
+    return { size: layout.virtualSize, ranges: (part) => stored.dirtyRanges(part) };
+  });
 }

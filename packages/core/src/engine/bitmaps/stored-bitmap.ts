@@ -22,7 +22,12 @@ export interface StoredBitmapOptions {
   readonly entry: BitmapDirectoryEntry;
   /** The bitmap table; bigger by whole entries than the bits need, or exactly so. */
   readonly table: Uint8Array;
+  /** Around each read of bitmap data; default: it is read as it is. */
+  readonly guard?: ReadGuard | undefined;
 }
+
+/** Has `read` look at the file when nothing there is being replaced. */
+export type ReadGuard = (read: () => Promise<void>) => Promise<void>;
 
 export class StoredBitmap {
   /** Guest bytes that a bit stands for. */
@@ -42,10 +47,11 @@ export class StoredBitmap {
     storage: Storage,
     clusterSize: number,
     entry: BitmapDirectoryEntry,
+    guard?: ReadGuard,
   ): Promise<StoredBitmap> {
     const table = new Uint8Array(entry.tableSize * BITMAP_TABLE_ENTRY_BYTES);
     await readExactly(storage, Number(entry.tableOffset), table, "Bitmap table");
-    return new StoredBitmap({ storage, clusterSize, entry, table });
+    return new StoredBitmap({ storage, clusterSize, entry, table, guard });
   }
 
   /**
@@ -53,7 +59,7 @@ export class StoredBitmap {
    * @throws Qcow2Error "corrupt" if the table has no possible entry there, "truncated", "io"
    */
   async bitsAt(index: number): Promise<Uint8Array | undefined> {
-    const { storage, clusterSize, table, entry } = this.#options;
+    const { storage, clusterSize, table, entry, guard = (read) => read() } = this.#options;
     const at = index * BITMAP_TABLE_ENTRY_BYTES;
     if (at >= table.length) return undefined;
     const { offset, allOnes, isValid } = bitmapTableEntry(viewOf(table), at, clusterSize);
@@ -67,7 +73,7 @@ export class StoredBitmap {
     if (allOnes) return new Uint8Array(clusterSize).fill(0xff);
     if (offset === 0) return undefined;
     const bits = new Uint8Array(clusterSize);
-    await readExactly(storage, offset, bits, "Bitmap data");
+    await guard(() => readExactly(storage, offset, bits, "Bitmap data"));
     return bits;
   }
 
