@@ -11,7 +11,7 @@ export type {
 } from "./disk/disk.ts";
 export { diskReadable, diskWritable } from "./disk/disk-streams.ts";
 export { mergeExtents } from "./disk/merge-extents.ts";
-export { PROBE_BYTES, probeFormat } from "./disk/probe-format.ts";
+export { PROBE_BYTES, probeFormat, probeStorage } from "./disk/probe-format.ts";
 export { RawDisk, type RawDiskOptions } from "./disk/raw-disk.ts";
 export type { AmendOptions } from "./engine/amend/amend-image.ts";
 export { readBackingName } from "./engine/backing-file.ts";

@@ -300,3 +300,14 @@ async function withoutBackingFormat(path: string): Promise<void> {
   bytes.writeUInt32BE(0x7e577e57, at);
   await fs.writeFile(path, bytes);
 }
+
+it("an image of Apple's is refused by its trailer and by its name, unless it is said to be raw", async () => {
+  const trailer = Buffer.from("koly\0\0\0\x04\0\0\x02\0".padEnd(512, "\0"), "latin1");
+  await fs.writeFile(inDirectory("named.dmg"), Buffer.alloc(4096));
+  await fs.writeFile(inDirectory("other"), Buffer.concat([Buffer.alloc(4096), trailer]));
+  for (const name of ["named.dmg", "other"]) {
+    expect(await codeOf(open(name)), name).toBe("unsupported-format");
+    await using disk = await open(name, { format: "raw" });
+    expect(disk.format).toBe("raw");
+  }
+});

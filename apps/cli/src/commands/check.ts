@@ -2,8 +2,7 @@ import {
   type CheckFinding,
   type CheckResult,
   checkStorage,
-  PROBE_BYTES,
-  probeFormat,
+  probeStorage,
   type RepairOptions,
   repairStorage,
   type Storage,
@@ -158,7 +157,7 @@ async function openToCheck(
       cache: name.cache ?? cache,
     });
     try {
-      const found = format ?? (await probe(storage));
+      const found = format ?? (await probeStorage(storage, { path }));
       if (found === CHECKED_FORMAT) return storage;
       if (found !== "raw") throw new CommandError(`The format '${found}' is not supported`);
     } catch (error) {
@@ -170,11 +169,6 @@ async function openToCheck(
     throw couldNotOpen(name.given, error);
   }
   throw new CommandError("This image format does not support checks", { exitCode: NO_CHECKS_FOR_FORMAT });
-}
-
-async function probe(storage: Storage): Promise<string> {
-  const bytes = new Uint8Array(PROBE_BYTES);
-  return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
 
 function adviceOnOverflow(program: ProgramName): string {

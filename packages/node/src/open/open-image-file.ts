@@ -1,5 +1,5 @@
 /** The file of an image: opened, its format known, and locked as QEMU would for that format. */
-import { PROBE_BYTES, probeFormat, Qcow2Error, type Storage } from "@qcow2/core";
+import { probeStorage, Qcow2Error, type Storage } from "@qcow2/core";
 import { type FileAccess, openPlace } from "./image-place.ts";
 import { OTHER_FORMATS } from "./other-formats.ts";
 
@@ -26,7 +26,7 @@ export async function openImageFile(options: OpenImageFileOptions): Promise<Imag
   const place = await openPlace(path, { ...options, lock: readOnly ? "shared" : "write" });
   const { storage } = place;
   try {
-    const format = options.format ?? (await probe(storage));
+    const format = options.format ?? (await probeStorage(storage, { path }));
     if (format !== "raw" && format !== "qcow2") throw unsupportedFormat(path, format);
     if (readOnly && !(format === "raw" && options.allowWriters === true)) place.lock("consistent");
     return { storage, format };
@@ -34,11 +34,6 @@ export async function openImageFile(options: OpenImageFileOptions): Promise<Imag
     await storage.close();
     throw error;
   }
-}
-
-async function probe(storage: Storage): Promise<string> {
-  const bytes = new Uint8Array(PROBE_BYTES);
-  return probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
 }
 
 function unsupportedFormat(path: string, format: string): Qcow2Error<"unsupported-format"> {

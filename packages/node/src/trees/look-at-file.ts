@@ -3,8 +3,7 @@ import fs from "node:fs";
 import {
   inspectHeader,
   isQcow2Error,
-  PROBE_BYTES,
-  probeFormat,
+  probeStorage,
   Qcow2Error,
   type Qcow2HeaderInfo,
   readBackingName,
@@ -80,8 +79,7 @@ export async function lookInto(path: string, { kind, size }: FileFacts): Promise
 }
 
 async function contentOf(storage: FileStorage): Promise<Content> {
-  const bytes = new Uint8Array(PROBE_BYTES);
-  const format = probeFormat(bytes.subarray(0, await storage.read(0, bytes)));
+  const format = await probeStorage(storage, { path: storage.path });
   const use = storage.useByOthers();
   if (format === "raw") return { ...rawContent(await storage.size()), use };
   if (format !== "qcow2") return { ...NOTHING, format, use, error: unsupported(storage.name, format) };
