@@ -36,6 +36,7 @@ import {
   MIN_CLUSTER_BITS,
   MIN_EXTENDED_L2_CLUSTER_BITS,
 } from "../limits.ts";
+import { assertPosition } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 
 /** A table in the image file; offset and length in bytes. */
@@ -255,6 +256,7 @@ export function checkTable(
   clusterSize: number,
   fileSize: number | undefined,
 ): void {
+  assertPosition(table.offset, table.length, structure);
   if ((table.offset === 0 && fileSize !== undefined) || table.offset % clusterSize !== 0) {
     throw invalid(structure, `${structure} offset invalid`, table.offset);
   }

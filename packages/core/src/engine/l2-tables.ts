@@ -1,4 +1,5 @@
 /** L2 tables that may be changed: made where there are none, copied where a snapshot shares them. */
+import { Qcow2Error } from "../errors.ts";
 import { l1EntryCopied, l1EntryOffset, setL1Entry } from "../format/l1-entry.ts";
 import { type GuestMapping, sliceBytesOf, sliceCoverageOf, sliceOffsetFor } from "./resolve.ts";
 import type { CachedTable } from "./table-cache.ts";
@@ -24,18 +25,30 @@ export async function writableSlice(context: WriteContext, offset: number): Prom
   if (!l1EntryCopied(mapping.l1.view, l1Index)) await replaceL2Table(context, l1Index);
   const coverage = sliceCoverageOf(mapping.geometry);
   const start = Math.floor(offset / coverage) * coverage;
-  const table = await mapping.l2Slices.pin(sliceOffsetFor(mapping, offset) as number);
+  const sliceOffset = sliceOffsetFor(mapping, offset);
+  if (sliceOffset === undefined) throw copiedNothing(mapping, l1Index, offset);
+  const table = await mapping.l2Slices.pin(sliceOffset);
   return { table, start, end: start + coverage };
 }
 
 /** The slice that maps `offset`, if it is in memory and only the active disk uses its table. It is not pinned. */
 export function residentSlice(mapping: GuestMapping, offset: number): MappedSlice | undefined {
   if (!l1EntryCopied(mapping.l1.view, Math.floor(offset / mapping.geometry.l2Coverage))) return undefined;
-  const table = mapping.l2Slices.get(sliceOffsetFor(mapping, offset) as number);
+  const sliceOffset = sliceOffsetFor(mapping, offset);
+  const table = sliceOffset === undefined ? undefined : mapping.l2Slices.get(sliceOffset);
   if (table === undefined) return undefined;
   const coverage = sliceCoverageOf(mapping.geometry);
   const start = Math.floor(offset / coverage) * coverage;
   return { table, start, end: start + coverage };
+}
+
+/** An L1 entry says that its table has one user, and has no table: whatever it once named, nobody knows. */
+function copiedNothing({ name }: GuestMapping, l1Index: number, guestOffset: number): Qcow2Error {
+  return new Qcow2Error(
+    "corrupt",
+    `'${name}' is corrupt: L1 entry ${l1Index} has the COPIED flag, and no L2 table`,
+    { structure: "L1 table", offset: 0, guestOffset },
+  );
 }
 
 export function releaseSlice(slice: MappedSlice): void {

@@ -132,10 +132,14 @@ export class MetadataMap {
   }
 
   async #addInactiveTables({ snapshots, layout, storage }: OpenImage): Promise<void> {
+    const fileSize = await storage.size();
+    const known = new Set<number>();
     for (const { l1TableOffset, l1Size } of snapshots) {
       const start = Number(l1TableOffset);
-      // What is larger is damaged, and is not read on trust.
-      const length = Math.min(l1Size * L1_ENTRY_BYTES, MAX_L1_BYTES);
+      // What is larger, or lies nowhere, is damaged, and is not read on trust; nor is one table that many snapshots name.
+      const length = Math.min(l1Size * L1_ENTRY_BYTES, MAX_L1_BYTES, fileSize - start);
+      if (length <= 0 || known.has(start)) continue;
+      known.add(start);
       const set = this.#sets.get("inactive-l1");
       for (let at = start; set !== undefined && at < start + length; at += this.#clusterSize) {
         set.add(hostClusterOf(layout.geometry, at));

@@ -10,6 +10,7 @@ import {
 import { decodeStoredText } from "../format/stored-text.ts";
 import { viewOf } from "../format/uint64.ts";
 import { MAX_SNAPSHOTS } from "../limits.ts";
+import { assertPosition } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { SnapshotInfo } from "./image-info.ts";
 
@@ -118,6 +119,7 @@ class TableWindow {
   /** `length` bytes (at most a piece) at table-relative position `at`; valid until the next call. */
   async bytesAt(at: number, length: number): Promise<Uint8Array> {
     if (at < this.#at || at + length > this.#at + this.#length) {
+      assertPosition(this.#start + at, this.#buffer.length, "Snapshot table");
       this.#length = await this.#storage.read(this.#start + at, this.#buffer);
       this.#at = at;
       if (this.#beyondEnd === "zeroes") {

@@ -7,6 +7,7 @@ import {
   refcountTableEntryOffset,
   setRefcountTableEntry,
 } from "../format/refcount-entry.ts";
+import { isExactRange } from "../format/uint64.ts";
 import { readExactly } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { TableLocation } from "./image-layout.ts";
@@ -66,7 +67,8 @@ export class RefcountStore {
   blockOffset(blockIndex: number): number {
     if (blockIndex >= this.#table.entries) return 0;
     const offset = refcountTableEntryOffset(this.#table.view, blockIndex);
-    if (offset % this.geometry.clusterSize !== 0 || !Number.isSafeInteger(offset)) {
+    const { clusterSize } = this.geometry;
+    if (offset % clusterSize !== 0 || !isExactRange(offset, clusterSize)) {
       throw new Qcow2Error(
         "corrupt",
         `Refcount block offset 0x${offset.toString(16)} invalid (index ${blockIndex})`,

@@ -13,6 +13,7 @@ import {
   standardOffset,
   subclusterState,
 } from "../format/l2-entry.ts";
+import { isExactRange } from "../format/uint64.ts";
 import { MAX_SLICE_BYTES } from "../limits.ts";
 import type { ResidentTable } from "./resident-table.ts";
 import type { TableCache } from "./table-cache.ts";
@@ -60,7 +61,7 @@ export function sliceOffsetFor(mapping: GuestMapping, offset: number): number | 
   if (l1Index >= l1.entries) return undefined;
   const tableOffset = l1EntryOffset(l1.view, l1Index);
   if (tableOffset === 0) return undefined;
-  if (tableOffset % geometry.clusterSize !== 0 || !Number.isSafeInteger(tableOffset)) {
+  if (tableOffset % geometry.clusterSize !== 0 || !isExactRange(tableOffset, geometry.clusterSize)) {
     throw new Qcow2Error(
       "corrupt",
       `'${mapping.name}' is corrupt: L2 table offset 0x${tableOffset.toString(16)} invalid (L1 index ${l1Index})`,
@@ -173,7 +174,7 @@ function resolveCompressed(
   if (mapping.hasDataFile)
     throw corruptEntry(mapping, "Compressed cluster in an image with an external data file", offset);
   const descriptor = decodeCompressedDescriptor(mapping.geometry, high, low);
-  if (!Number.isSafeInteger(descriptor.offset))
+  if (!isExactRange(descriptor.offset, descriptor.length))
     throw corruptEntry(mapping, "Compressed cluster offset invalid", offset);
   return {
     kind: "compressed",
@@ -247,7 +248,8 @@ export function hostClusterOffset(
   const offset = standardOffset(high, low);
   // In an external data file, offset 0 is guest cluster 0; COPIED tells it from "none".
   if (offset === 0 && !(mapping.hasDataFile && isCopied(high))) return undefined;
-  if (offset % mapping.geometry.clusterSize !== 0 || !Number.isSafeInteger(offset)) {
+  const { clusterSize } = mapping.geometry;
+  if (offset % clusterSize !== 0 || !isExactRange(offset, clusterSize)) {
     throw corruptEntry(mapping, `Cluster allocation offset 0x${offset.toString(16)} invalid`, clusterStart);
   }
   if (mapping.hasDataFile && offset !== clusterStart) {

@@ -35,6 +35,14 @@ export function writeUint64(view: DataView, at: number, value: number): void {
   view.setUint32(at + 4, value % TWO_32);
 }
 
+/**
+ * True if `length` bytes from `offset` end at a number that can be held exactly. What a damaged image says may lie beyond
+ * that, where offsets are no longer what was read: nothing may be asked of a storage there.
+ */
+export function isExactRange(offset: number, length: number): boolean {
+  return offset + length <= Number.MAX_SAFE_INTEGER;
+}
+
 /** Joins the 24 low bits of `high` with `low`: a 56-bit host offset, exact if it is a safe integer. */
 export function joinHostOffset(high: number, low: number): number {
   return (high & 0x00ffffff) * TWO_32 + (low >>> 0);

@@ -5,13 +5,13 @@
 import { Qcow2Error } from "../../errors.ts";
 import type { Geometry } from "../../format/geometry.ts";
 import { setL1Entry } from "../../format/l1-entry.ts";
-import { hasZeroFlag, isCompressed, l2EntryAt, standardOffset } from "../../format/l2-entry.ts";
+import { hasZeroFlag, isCompressed, l2EntryAt } from "../../format/l2-entry.ts";
 import type { SnapshotEntry } from "../../format/snapshot-table.ts";
 import { viewOf } from "../../format/uint64.ts";
 import type { TableLocation } from "../image-layout.ts";
 import { writeStandardEntry } from "../l2-editing.ts";
 import { readSnapshotL1, replaceSnapshotTable, snapshotL1Location } from "../snapshots/snapshot-tree.ts";
-import { l2TablesOf } from "../transaction/l2-tables-of.ts";
+import { l2TablesOf, standardCluster } from "../transaction/l2-tables-of.ts";
 import type { HeaderChange, MetadataTransaction } from "../transaction/metadata-transaction.ts";
 
 /** A table that took the place of another, for everybody who uses that. */
@@ -105,7 +105,7 @@ class ZeroExpansion {
       if (isCompressed(high)) {
         if (this.#isZstd) throw zstdClusters();
       } else if (hasZeroFlag(low)) {
-        zeroes.push({ index, cluster: standardOffset(high, low) / geometry.clusterSize });
+        zeroes.push({ index, cluster: standardCluster(geometry, high, low) });
       }
     }
     if (zeroes.length === 0) return undefined;

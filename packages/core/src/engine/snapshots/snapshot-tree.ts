@@ -22,7 +22,7 @@ export async function shareTree(transaction: MetadataTransaction, l1: Uint8Array
   const shared = l1.slice();
   for await (const { index, cluster, view } of l2TablesOf(image.storage, geometry, viewOf(l1))) {
     transaction.throwIfAborted();
-    for (const { first, count } of referencesOf(geometry, view)) await refcounts.change(first, count, 1);
+    for (const { first, count } of referencesOf(geometry, view)) await refcounts.addUser(first, count);
     let offset = cluster * geometry.clusterSize;
     if (clearCopiedFlags(geometry, view)) {
       offset = await transaction.addTable(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));

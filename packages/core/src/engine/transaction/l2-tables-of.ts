@@ -10,7 +10,7 @@ import {
   standardOffset,
 } from "../../format/l2-entry.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { assertPosition, readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import type { ShadowRefcounts } from "./shadow-refcounts.ts";
 
@@ -66,6 +66,7 @@ export function referencesOf(
     const low = l2.getUint32(at + 4);
     if (isCompressed(high)) {
       const { offset, length } = decodeCompressedDescriptor(geometry, high, low);
+      assertPosition(offset, length, "Compressed cluster");
       const first = Math.floor(offset / geometry.clusterSize);
       add(first, Math.floor((offset + length - 1) / geometry.clusterSize) - first + 1);
       continue;
@@ -112,9 +113,10 @@ export async function setCopiedFlags(
   return changed;
 }
 
-/** The host cluster of a standard descriptor; 0 if it has none. */
-function standardCluster(geometry: Geometry, high: number, low: number): number {
+/** The host cluster of a standard descriptor; 0 if it has none. @throws Qcow2Error "corrupt", "unsafe-offset" */
+export function standardCluster(geometry: Geometry, high: number, low: number): number {
   const offset = standardOffset(high, low);
+  assertPosition(offset, geometry.clusterSize, "Data cluster");
   if (offset % geometry.clusterSize === 0) return offset / geometry.clusterSize;
   throw new Qcow2Error("corrupt", `Cluster offset 0x${offset.toString(16)} unaligned in an L2 table`, {
     structure: "L2 table",

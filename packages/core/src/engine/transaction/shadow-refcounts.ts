@@ -97,6 +97,10 @@ export class ShadowRefcounts {
     for (let cluster = first; cluster < first + count; ) {
       const block = Math.floor(cluster / this.#perBlock);
       const end = Math.min(first + count, (block + 1) * this.#perBlock);
+      // A damaged entry leads anywhere: no block is made for what has no user anyway.
+      if (delta < 0 && (this.getResident(cluster) ?? (await this.get(cluster))) === 0) {
+        throw freeCluster(cluster * this.#clusterSize);
+      }
       await this.#makeCopy(block);
       await this.#blocks.with(this.#offsetOf(block), (table) => {
         for (; cluster < end; cluster++) {
@@ -109,6 +113,20 @@ export class ShadowRefcounts {
       });
       if (this.#blocks.underPressure) await this.#writeBlocks();
     }
+  }
+
+  /**
+   * As {@link change}, for one user more of clusters that have some by now.
+   * @throws Qcow2Error "corrupt" if one is not counted at all
+   */
+  async addUser(first: number, count: number): Promise<void> {
+    for (let cluster = first; cluster < first + count; cluster++) {
+      const known = this.getResident(cluster);
+      if ((known === undefined ? await this.get(cluster) : known) === 0) {
+        throw freeCluster(cluster * this.#clusterSize);
+      }
+    }
+    await this.change(first, count, 1);
   }
 
   /** Takes `count` clusters in a row that nothing refers to, and counts one reference to each. Returns the first. */
