@@ -51,6 +51,8 @@ export interface ErrorDataByCode {
   readonly "codec-missing": { readonly codec: string; readonly direction: "compress" | "decompress" };
   /** Compressed data that does not decode to exactly one cluster. */
   readonly "decompress-failed": { readonly guestOffset: number };
+  /** The host has no memory for it. What was to be done may work later: it says nothing about the data. */
+  readonly "out-of-memory": { readonly operation: string };
   /** No internal snapshot has that id or name. */
   readonly "snapshot-not-found": { readonly snapshot: string };
   /** More than one internal snapshot could be meant, and the wrong one would be lost. */

@@ -5,6 +5,7 @@ export {
   type NodeCodecsOptions,
   nodeCodecs,
 } from "./codecs/node-codecs.ts";
+export { isOutOfMemory } from "./codecs/out-of-memory.ts";
 export { type CacheMode, leavesNoCache, writesThrough } from "./file/cache-mode.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export type { FileKind } from "./file/open-file.ts";

@@ -1,4 +1,3 @@
-import { Worker } from "node:worker_threads";
 import type { ClusterCodec } from "@qcow2/core";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
@@ -6,7 +5,6 @@ import { bufferPrimitives } from "../src/buffer-primitives.ts";
 import { deflateCluster } from "../src/codecs/deflate.ts";
 import { nodeCodecs } from "../src/codecs/node-codecs.ts";
 import { nativeZstd } from "../src/codecs/node-zlib.ts";
-import { WorkerPool } from "../src/codecs/worker-pool.ts";
 import { compressZstdCluster } from "../src/codecs/zstd.ts";
 import { incompressible, mixed } from "./bytes.ts";
 
@@ -213,72 +211,3 @@ async function decodeAll(
   });
   await codec.decompressAll!(input.length, async (into) => into.set(input), clusters);
 }
-
-describe("WorkerPool", () => {
-  const worker = (onMessage: string) =>
-    new Worker(`require("node:worker_threads").parentPort.on("message", (job) => { ${onMessage} })`, {
-      eval: true,
-    });
-  const task = (
-    length: number,
-    { type = "zlib", level }: { type?: "zlib" | "zstd"; level?: number } = {},
-  ) => ({
-    operation: "compress" as const,
-    type,
-    level,
-    input: new SharedArrayBuffer(length),
-    output: new SharedArrayBuffer(2 * length + 1000),
-    pieces: [{ inputStart: 0, inputLength: length, outputStart: 0, outputLength: 2 * length + 1000 }],
-  });
-
-  it("rejects the jobs of a worker that ends, and goes on with a new one", async () => {
-    let started = 0;
-    const pool = new WorkerPool(1, () => worker(started++ === 0 ? "process.exit(3)" : ECHO));
-    const results = await Promise.allSettled(Array.from({ length: 4 }, () => pool.run(task(10))));
-    expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "fulfilled", "fulfilled"]);
-    expect(results[0]).toMatchObject({ reason: { message: expect.stringContaining("code 3") } });
-    expect(started).toBe(2);
-    await pool.close();
-  });
-
-  it("rejects the jobs of a worker that throws, with its error", async () => {
-    const pool = new WorkerPool(1, () => worker('throw new Error("out of order")'));
-    const jobs = Array.from({ length: 5 }, () => pool.run(task(10)));
-    const results = await Promise.allSettled(jobs);
-    expect(results).toEqual(jobs.map(() => ({ status: "rejected", reason: new Error("out of order") })));
-    await pool.close();
-  });
-
-  it("rejects a job that fails, and keeps the worker", async () => {
-    const pool = new WorkerPool(1);
-    if (nativeZstd() === undefined) {
-      await expect(pool.run(task(10, { type: "zstd" }))).rejects.toThrow(/zstd/);
-    }
-    await expect(pool.run(task(10, { level: 77 }))).rejects.toThrow(/level/);
-    expect((await pool.run(task(1000)))[0]).toBeLessThan(100);
-    await pool.close();
-  });
-
-  it("rejects what is under way and what waits when it is closed", async () => {
-    const pool = new WorkerPool(1, () => worker(""));
-    const results = Promise.allSettled(Array.from({ length: 5 }, () => pool.run(task(10))));
-    await pool.close();
-    for (const result of await results) expect(result).toMatchObject({ reason: { code: "closed" } });
-  });
-
-  it("starts no more workers than it may, and none before there is work", async () => {
-    let started = 0;
-    const pool = new WorkerPool(2, () => {
-      started++;
-      return worker(ECHO);
-    });
-    expect(started).toBe(0);
-    await pool.run(task(10));
-    expect(started).toBe(1);
-    await Promise.all(Array.from({ length: 20 }, () => pool.run(task(10))));
-    expect(started).toBe(2);
-    await pool.close();
-  });
-});
-
-const ECHO = `require("node:worker_threads").parentPort.postMessage({ id: job.id, lengths: [1] })`;

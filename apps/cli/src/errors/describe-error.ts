@@ -1,4 +1,5 @@
 import { isQcow2Error } from "@qcow2/core";
+import { isOutOfMemory } from "@qcow2/node";
 import { CommandError } from "./command-errors.ts";
 import { errnoText } from "./errno-text.ts";
 
@@ -19,7 +20,7 @@ export function describeError(error: unknown): string | undefined {
     const place = error.path === undefined ? "" : `'${error.path}': `;
     return oneLine(`${place}${errnoText(error.code)}`);
   }
-  return undefined;
+  return isOutOfMemory(error) ? errnoText("ENOMEM") : undefined;
 }
 
 /** `Could not open 'NAME': REASON`. Bugs are passed on as they are. */

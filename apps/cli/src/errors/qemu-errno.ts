@@ -19,6 +19,8 @@ export function qemuErrno(error: unknown): string | undefined {
       return "EFBIG";
     case "snapshot-not-found":
       return "ENOENT";
+    case "out-of-memory":
+      return "ENOMEM";
     default:
       return "EIO";
   }

@@ -13,7 +13,8 @@ export interface ClusterCodec {
   /**
    * Decodes exactly one cluster of `length` bytes. `input` may be followed by bytes that belong to something
    * else: stored lengths are rounded up to sectors (specification: "Compressed Clusters Descriptor").
-   * Throws anything if the data is damaged or decodes to another length; must never produce more than `length` bytes.
+   * Throws anything but a Qcow2Error if the data is damaged or decodes to another length; must never produce more than
+   * `length` bytes. A Qcow2Error ("out-of-memory") says that it failed for another reason, and is thrown as it is.
    */
   decompress(input: Uint8Array, length: number): Uint8Array | Promise<Uint8Array>;
   /** Encodes one cluster. Absent where the runtime can only decode. */

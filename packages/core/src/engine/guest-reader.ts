@@ -191,6 +191,8 @@ export class GuestReader {
       const cluster = await codec.decompress(compressed, clusterSize);
       if (cluster.length === clusterSize) return cluster;
     } catch (error) {
+      // It has its reason, such as no memory: the data may well be good.
+      if (isQcow2Error(error)) throw error;
       cause = error;
     }
     throw new Qcow2Error(

@@ -1,5 +1,12 @@
 /** Reads of many compressed clusters, wherever they are stored. */
-import { type ClusterCodec, type Codecs, type Extent, MemoryStorage, Qcow2Image } from "@qcow2/core";
+import {
+  type ClusterCodec,
+  type Codecs,
+  type Extent,
+  MemoryStorage,
+  Qcow2Error,
+  Qcow2Image,
+} from "@qcow2/core";
 import { CountingStorage, content, ENGINE_CODECS, KeptStorage, WrappedStorage } from "@qcow2/testing";
 import { expectBytes } from "@qcow2/testing/suites";
 import { describe, expect, it } from "vitest";
@@ -198,4 +205,48 @@ it("is one extent of the map for clusters side by side", async () => {
       compressed: true,
     },
   ]);
+});
+
+describe("a codec that has no memory", () => {
+  const outOfMemory = new Qcow2Error("out-of-memory", "no memory", { operation: "decompress" });
+  const fail = (): never => {
+    throw outOfMemory;
+  };
+
+  interface Failing {
+    readonly decompress: () => never;
+    readonly decompressAll?: () => Promise<never>;
+  }
+  const failing: readonly (readonly [string, Failing])[] = [
+    ["a cluster", { decompress: fail }],
+    ["many clusters", { decompress: fail, decompressAll: async () => fail() }],
+    [
+      "many clusters, and then one",
+      { decompress: fail, decompressAll: () => Promise.reject(new Error("no")) },
+    ],
+  ];
+
+  it.each(failing)(
+    "for %s says so: the data is not called damaged, and is read once there is some",
+    async (_name, codec) => {
+      const { storage, bytes } = await write(SCATTERED);
+      let lacksMemory = true;
+      const zlib = ENGINE_CODECS.zlib as ClusterCodec;
+      const codecs: Codecs = {
+        zlib: {
+          decompress: (...args) => (lacksMemory ? codec.decompress() : zlib.decompress(...args)),
+          decompressAll: async (...args) => {
+            if (lacksMemory) await codec.decompressAll?.();
+            await zlib.decompressAll?.(...args);
+          },
+        },
+      };
+      await using image = await Qcow2Image.open({ storage, codecs });
+      const into = new Uint8Array("decompressAll" in codec ? SIZE : CLUSTER);
+      await expect(image.read({ offset: 0, into })).rejects.toBe(outOfMemory);
+      lacksMemory = false;
+      await image.read({ offset: 0, into });
+      expectBytes(into, bytes.subarray(0, into.length));
+    },
+  );
 });

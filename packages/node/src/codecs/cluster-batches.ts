@@ -48,21 +48,18 @@ export class ClusterBatches {
       pieces.push({ inputStart: input.start + at, inputLength, outputStart: room, outputLength });
       room += outputLength;
     }
-    const output = this.#buffers.take(room);
-    const lengths = await this.#pool.run({
-      operation: "compress",
-      ...how,
-      input: input.buffer,
-      output,
-      pieces,
-    });
-    // Memory of their own: the shared one is for the next.
-    const compressed = pieces.map(({ outputStart }, index) =>
-      new Uint8Array(output, outputStart, lengths[index]).slice(),
-    );
-    this.#buffers.give(output);
-    if (input.isCopy) this.#buffers.give(input.buffer);
-    return compressed;
+    try {
+      return await this.#buffers.with(room, async (output) => {
+        const task = { operation: "compress", ...how, input: input.buffer, output, pieces } as const;
+        const lengths = await this.#pool.run(task);
+        // Memory of their own: the shared one is for the next.
+        return pieces.map(({ outputStart }, index) =>
+          new Uint8Array(output, outputStart, lengths[index]).slice(),
+        );
+      });
+    } finally {
+      if (input.isCopy) this.#buffers.give(input.buffer);
+    }
   }
 
   /** See `ClusterCodec.decompressAll`. */
@@ -73,6 +70,7 @@ export class ClusterBatches {
     clusters: readonly StoredCluster[],
   ): Promise<void> {
     const input = this.#buffers.take(inputLength);
+    // If this fails, some of it may still be on its way: the buffer is not used again.
     await fill(new Uint8Array(input, 0, inputLength));
     const jobs: Promise<void>[] = [];
     for (let first = 0, end = 0; first < clusters.length; first = end) {
@@ -81,8 +79,11 @@ export class ClusterBatches {
       }
       jobs.push(this.#decompressPart(type, input, clusters.slice(first, end)));
     }
-    await allSettled(jobs);
-    this.#buffers.give(input);
+    try {
+      await allSettled(jobs);
+    } finally {
+      this.#buffers.give(input);
+    }
   }
 
   async #decompressPart(
@@ -97,13 +98,17 @@ export class ClusterBatches {
       room += into.length;
       return { inputStart: start, inputLength: length, outputStart, outputLength: into.length };
     });
-    const output = target ?? this.#buffers.take(room);
-    await this.#pool.run({ operation: "decompress", type, level: undefined, input, output, pieces });
-    if (target !== undefined) return;
-    clusters.forEach(({ into }, index) => {
-      into.set(new Uint8Array(output, (pieces[index] as CodecPiece).outputStart, into.length));
+    const task = { operation: "decompress", type, level: undefined, input, pieces } as const;
+    if (target !== undefined) {
+      await this.#pool.run({ ...task, output: target });
+      return;
+    }
+    await this.#buffers.with(room, async (output) => {
+      await this.#pool.run({ ...task, output });
+      clusters.forEach(({ into }, index) => {
+        into.set(new Uint8Array(output, (pieces[index] as CodecPiece).outputStart, into.length));
+      });
     });
-    this.#buffers.give(output);
   }
 
   /** The bytes where workers see them: where they are already, or a copy. */

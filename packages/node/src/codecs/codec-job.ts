@@ -23,7 +23,20 @@ export interface CodecJob extends CodecTask {
   readonly id: number;
 }
 
-/** `lengths`: the bytes that each piece has in the output, in their order. */
+/**
+ * `lengths`: the bytes that each piece has in the output, in their order. `outOfMemory`: it failed for want of memory,
+ * which says nothing about the data.
+ */
 export type CodecAnswer =
   | { readonly id: number; readonly lengths: readonly number[] }
-  | { readonly id: number; readonly error: string };
+  | { readonly id: number; readonly error: string; readonly outOfMemory: boolean };
+
+/** True if a worker that had `job` may answer so. */
+export function isAnswerTo(job: CodecJob, answer: CodecAnswer): boolean {
+  if ("error" in answer) return typeof answer.error === "string";
+  if (!Array.isArray(answer.lengths) || answer.lengths.length !== job.pieces.length) return false;
+  return job.pieces.every(({ outputLength }, index) => {
+    const length: unknown = answer.lengths[index];
+    return Number.isInteger(length) && (length as number) >= 0 && (length as number) <= outputLength;
+  });
+}

@@ -3,6 +3,7 @@ import type { ClusterCodec, Codecs, CompressionType } from "@qcow2/core";
 import { ClusterBatches } from "./cluster-batches.ts";
 import { compressedBound, compressorFor } from "./compress-cluster.ts";
 import { decompressInto } from "./decompress-cluster.ts";
+import { namingMemory } from "./memory-error.ts";
 import { nativeZstd } from "./node-zlib.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
@@ -35,7 +36,8 @@ export interface NodeCodecs extends Codecs, AsyncDisposable {
 /**
  * The codecs that Node.js itself has. A single cluster is decompressed on the calling thread; compressing, and
  * decompressing many clusters at a time, happens on worker threads, which start when there is work for them and never
- * keep an idle process alive.
+ * keep an idle process alive. Where the host gives no thread, or a worker ends, its work is done by another one or, piece
+ * by piece, on the calling thread. Both fail with Qcow2Error "out-of-memory" where there is none.
  * @throws RangeError for options out of range
  */
 export function nodeCodecs(options: NodeCodecsOptions = {}): NodeCodecs {
@@ -63,12 +65,14 @@ export function nodeCodecs(options: NodeCodecsOptions = {}): NodeCodecs {
 
 function decoder(type: CompressionType, batches: ClusterBatches | undefined): ClusterCodec {
   return {
-    decompress: (input, length) => {
-      const output = new Uint8Array(length);
-      return decompressInto(type, input, output)?.then(() => output) ?? output;
-    },
+    decompress: (input, length) =>
+      namingMemory("decompress", () => {
+        const output = new Uint8Array(length);
+        return decompressInto(type, input, output)?.then(() => output) ?? output;
+      }),
     ...(batches && {
-      decompressAll: (inputLength, fill, clusters) => batches.decompress(type, inputLength, fill, clusters),
+      decompressAll: async (inputLength, fill, clusters) =>
+        await namingMemory("decompress", () => batches.decompress(type, inputLength, fill, clusters)),
     }),
   };
 }
@@ -78,11 +82,14 @@ function encoder(
   level: number | undefined,
   batches: ClusterBatches | undefined,
 ): Required<Pick<ClusterCodec, "compress">> & Pick<ClusterCodec, "compressAll"> {
-  if (batches === undefined) return { compress: (input) => compressHere(type, level, input) };
+  if (batches === undefined) {
+    return { compress: (input) => namingMemory("compress", () => compressHere(type, level, input)) };
+  }
+  const compressAll = async (clusters: Uint8Array, clusterSize: number): Promise<readonly Uint8Array[]> =>
+    await namingMemory("compress", () => batches.compress({ type, level }, clusters, clusterSize));
   return {
-    compress: async (input) =>
-      (await batches.compress({ type, level }, input, input.length))[0] as Uint8Array,
-    compressAll: (clusters, clusterSize) => batches.compress({ type, level }, clusters, clusterSize),
+    compress: async (input) => (await compressAll(input, input.length))[0] as Uint8Array,
+    compressAll,
   };
 }
 

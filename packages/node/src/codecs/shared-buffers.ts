@@ -20,6 +20,16 @@ export class SharedBuffers {
       : (this.#free.splice(index, 1)[0] as SharedArrayBuffer);
   }
 
+  /** Lends `work` a buffer of at least so many bytes, with any content, until it settles. */
+  async with<Result>(length: number, work: (buffer: SharedArrayBuffer) => Promise<Result>): Promise<Result> {
+    const buffer = this.take(length);
+    try {
+      return await work(buffer);
+    } finally {
+      this.give(buffer);
+    }
+  }
+
   /** Nobody uses the buffer any more. */
   give(buffer: SharedArrayBuffer): void {
     this.#free.push(buffer);

@@ -1,36 +1,42 @@
-import { Worker } from "node:worker_threads";
+import { setImmediate } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
 import { Qcow2Error } from "@qcow2/core";
-import type { CodecAnswer, CodecJob, CodecTask } from "./codec-job.ts";
+import type { CodecAnswer, CodecTask } from "./codec-job.ts";
+import { CodecThread, type PendingTask } from "./codec-thread.ts";
+import { doCodecTask } from "./do-codec-task.ts";
+import { memoryError } from "./memory-error.ts";
+import { startCodecWorker } from "./start-codec-worker.ts";
 
 /** Jobs given to one worker at a time: one to work on, and one so that it need not wait for the next. */
 const JOBS_PER_WORKER = 2;
-
-interface Task {
-  readonly task: CodecTask;
-  readonly resolve: (lengths: readonly number[]) => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Member {
-  readonly worker: Worker;
-  readonly running: Map<number, Task>;
-}
+/** A task that so many workers did not survive is no more given to one. */
+const MAX_LOST = 2;
+/** Where the host gives no thread, it is not asked again at once: each attempt costs more than a small task. */
+const START_AGAIN_MS = 100;
 
 /**
  * Compresses and decompresses on worker threads. They are started when there is work for them, and keep the process
  * alive only while there is.
+ *
+ * Threads fail: the host may refuse them, for a while or for good, and a worker may end at any moment. What a worker had is
+ * then done by another one from its beginning, and what no worker can do is done on the calling thread, piece by piece. So
+ * a task fails by its data alone, or because the pool was closed.
  */
 export class WorkerPool {
-  readonly #threads: number;
+  readonly #maxThreads: number;
   readonly #startWorker: () => Worker;
-  readonly #members = new Set<Member>();
-  readonly #waiting: Task[] = [];
-  #nextId = 0;
+  readonly #threads = new Set<CodecThread>();
+  readonly #waiting: PendingTask[] = [];
+  /** Those that go to no worker any more. */
+  readonly #waitingHere: PendingTask[] = [];
+  /** The task that the calling thread is at. */
+  #workHere: Promise<void> | undefined;
+  #startAgainAt = 0;
   #closed = false;
 
-  /** At most `threads` workers; `startWorker` makes one. */
+  /** At most `threads` workers; `startWorker` makes one, or throws. */
   constructor(threads: number, startWorker: () => Worker = startCodecWorker) {
-    this.#threads = threads;
+    this.#maxThreads = threads;
     this.#startWorker = startWorker;
   }
 
@@ -40,112 +46,119 @@ export class WorkerPool {
   }
 
   /**
-   * Does a task. Its buffers belong to the workers until the promise settles; if it rejects because the pool was
-   * closed, longer.
+   * Does a task. Its buffers belong to the pool until the promise settles, and never after: nobody reads or writes them
+   * any more, also if it rejects.
    * @returns the bytes that each piece has in the output
-   * @throws Qcow2Error "closed"; Error if a piece cannot be compressed or is damaged, or if the worker fails
+   * @throws Qcow2Error "closed", "out-of-memory"; Error if a piece cannot be compressed or is damaged
    */
   run(task: CodecTask): Promise<readonly number[]> {
-    if (this.#closed) return Promise.reject(closedError());
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ task, resolve, reject });
+      if (this.#closed) throw closedError();
+      const answered = (answer: CodecAnswer): void => {
+        if ("lengths" in answer) resolve(answer.lengths);
+        // Here it fails with the error itself, or not at all: the worker may have had less memory.
+        else if (task.operation === "compress" || answer.outOfMemory) this.#waitingHere.push(pending);
+        else reject(new Error(answer.error));
+      };
+      const pending: PendingTask = { task, lostBy: 0, answered, reject };
+      this.#waiting.push(pending);
       this.#dispatch();
     });
   }
 
-  /** Ends the workers. Jobs that are not done are rejected. */
+  /** Ends the workers, whatever they are at. Tasks that are not done are rejected, each when nobody is at it any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const task of this.#waiting.splice(0)) task.reject(closedError());
-    const members = [...this.#members];
-    for (const member of members) this.#discard(member, closedError());
-    await Promise.all(members.map(({ worker }) => worker.terminate()));
+    for (const { reject } of [...this.#waiting.splice(0), ...this.#waitingHere.splice(0)]) {
+      reject(closedError());
+    }
+    await Promise.all([...this.#threads].map((thread) => thread.stop()));
+    await this.#workHere;
   }
 
   #dispatch(): void {
     while (this.#waiting.length > 0) {
-      const member = this.#chooseMember();
-      if (member === undefined) return;
-      this.#start(member, this.#waiting.shift()!);
+      const thread = this.#chooseThread();
+      if (thread === undefined) break;
+      this.#give(this.#waiting.shift()!, thread);
     }
+    if (this.#workHere !== undefined) return;
+    const next = this.#waitingHere.shift() ?? (this.#threads.size === 0 ? this.#waiting.shift() : undefined);
+    if (next !== undefined) this.#workHere = this.#do(next);
   }
 
   /** The least busy worker; a new one rather than a busy one. */
-  #chooseMember(): Member | undefined {
-    let best: Member | undefined;
-    for (const member of this.#members) {
-      if (best === undefined || member.running.size < best.running.size) best = member;
+  #chooseThread(): CodecThread | undefined {
+    let best: CodecThread | undefined;
+    for (const thread of this.#threads) {
+      if (thread.isUsable && (best === undefined || thread.load < best.load)) best = thread;
     }
-    if (best?.running.size === 0) return best;
-    if (this.#members.size < this.#threads) return this.#addMember();
-    return best !== undefined && best.running.size < JOBS_PER_WORKER ? best : undefined;
+    if (best?.load === 0) return best;
+    const started = this.#threads.size < this.#maxThreads ? this.#startThread() : undefined;
+    if (started !== undefined) return started;
+    return best !== undefined && best.load < JOBS_PER_WORKER ? best : undefined;
   }
 
-  #start(member: Member, task: Task): void {
-    const id = this.#nextId++;
-    const job: CodecJob = { id, ...task.task };
-    if (member.running.size === 0) member.worker.ref();
-    member.running.set(id, task);
-    member.worker.postMessage(job);
-  }
-
-  #addMember(): Member {
-    const member: Member = { worker: this.#startWorker(), running: new Map() };
-    this.#members.add(member);
-    member.worker.unref();
-    member.worker.on("message", (answer: CodecAnswer) => this.#finish(member, answer));
-    member.worker.on("error", (error) => this.#fail(member, toError(error)));
-    member.worker.on("exit", (code) => {
-      this.#fail(member, new Error(`a codec worker ended unexpectedly with code ${code}`));
+  /** Undefined if the host gives no thread now. */
+  #startThread(): CodecThread | undefined {
+    if (performance.now() < this.#startAgainAt) return undefined;
+    let worker: Worker;
+    try {
+      worker = this.#startWorker();
+    } catch {
+      this.#startAgainAt = performance.now() + START_AGAIN_MS;
+      return undefined;
+    }
+    const thread: CodecThread = new CodecThread(worker, {
+      onAnswer: () => this.#dispatch(),
+      onEnd: ({ undone, ran }) => {
+        this.#threads.delete(thread);
+        if (!ran) this.#startAgainAt = performance.now() + START_AGAIN_MS;
+        this.#takeBack(undone);
+      },
     });
-    return member;
+    this.#threads.add(thread);
+    return thread;
   }
 
-  #finish(member: Member, answer: CodecAnswer): void {
-    const task = member.running.get(answer.id);
-    if (task === undefined) return;
-    member.running.delete(answer.id);
-    if (member.running.size === 0) member.worker.unref();
-    if ("lengths" in answer) task.resolve(answer.lengths);
-    else task.reject(new Error(answer.error));
+  #give(pending: PendingTask, thread: CodecThread): void {
+    try {
+      thread.post(pending);
+    } catch {
+      // What cannot be posted to this worker cannot be to another.
+      this.#waitingHere.push(pending);
+    }
+  }
+
+  /** Tasks of a worker that is gone: they go before those that came later. */
+  #takeBack(undone: readonly PendingTask[]): void {
+    const again: PendingTask[] = [];
+    for (const pending of undone) {
+      const lost = { ...pending, lostBy: pending.lostBy + 1 };
+      if (this.#closed) lost.reject(closedError());
+      else if (lost.lostBy < MAX_LOST) again.push(lost);
+      else this.#waitingHere.push(lost);
+    }
+    this.#waiting.unshift(...again);
     this.#dispatch();
   }
 
-  /** A worker that broke takes the jobs it had with it; those that wait go to a new one. */
-  #fail(member: Member, error: Error): void {
-    if (!this.#members.has(member)) return;
-    this.#discard(member, error);
+  /** On this thread, which has its turn between the pieces: signals are heard, and progress is shown. */
+  async #do({ task, answered, reject }: PendingTask): Promise<void> {
+    try {
+      const lengths = await doCodecTask(task, async () => {
+        await setImmediate();
+        if (this.#closed) throw closedError();
+      });
+      answered({ id: 0, lengths });
+    } catch (error) {
+      reject(memoryError(error, task.operation));
+    }
+    this.#workHere = undefined;
     this.#dispatch();
   }
-
-  #discard(member: Member, error: Error): void {
-    this.#members.delete(member);
-    for (const task of member.running.values()) task.reject(error);
-    member.running.clear();
-    member.worker.unref();
-  }
-}
-
-/** What a worker keeps is in shared memory; its own heap only has to hold its code. */
-const WORKER_YOUNG_GENERATION_MIB = 2;
-
-function startCodecWorker(): Worker {
-  const options = {
-    // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
-    execArgv: [],
-    resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_GENERATION_MIB },
-  };
-  // Run from its sources, as its own tests do, this package still needs a worker in JavaScript: the built one.
-  if (import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("../../dist/codecs/codec-worker.js", import.meta.url), options);
-  }
-  return new Worker(new URL("./codec-worker.js", import.meta.url), options);
 }
 
 function closedError(): Qcow2Error<"closed"> {
   return new Qcow2Error("closed", "The codecs are closed", { name: "codecs" });
-}
-
-function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
