@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import { wordsOf } from "./arguments.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { findCommand } from "./commands.ts";
 import { CommandError, OptionError, UsageError } from "./errors/command-errors.ts";
@@ -6,7 +7,7 @@ import { describeError, hintsOf, oneLine } from "./errors/describe-error.ts";
 import type { DefinedObjects } from "./objects/define-objects.ts";
 import type { Secrets } from "./objects/secret.ts";
 import { getopt } from "./options/getopt.ts";
-import { isPlain, Output } from "./output/output.ts";
+import { isPlain, Output, outputBytes } from "./output/output.ts";
 import { Printer } from "./output/printer.ts";
 import { terminalOf } from "./output/terminal.ts";
 import { type ProgramName, programName } from "./program.ts";
@@ -34,14 +35,15 @@ export async function run(argv: readonly string[], streams: Streams = process): 
   const output = new Output({ stream: () => streams.stdout, descriptor });
   const out = new Printer(output);
   const toStderr = (text: string): void => {
-    streams.stderr.write(text);
+    streams.stderr.write(outputBytes(text));
   };
   const report = (message: string): void => toStderr(`${oneLine(message)}\n`);
   const warn = (message: string): void => report(`${program}: ${message}`);
-  // Called by the name of QEMU's own program for it, a command needs no name.
-  const words = program === "qemu-io" ? ["io", ...argv.slice(2)] : argv.slice(2);
   let invocation: string = program;
   try {
+    const given = wordsOf(argv);
+    // Called by the name of QEMU's own program for it, a command needs no name.
+    const words = program === "qemu-io" ? ["io", ...given] : given;
     const [name, ...rest] = words;
     const entry = name === undefined ? undefined : findCommand(name);
     if (name === undefined || entry === undefined) {

@@ -1,4 +1,11 @@
-import { type BitmapInfo, type Disk, type ImageOptions, Qcow2Error, Qcow2Image } from "@qcow2/core";
+import {
+  type BitmapInfo,
+  type Disk,
+  encodeText,
+  type ImageOptions,
+  Qcow2Error,
+  Qcow2Image,
+} from "@qcow2/core";
 import { type LuksCipher, luksHeaderBytes } from "./luks-header.ts";
 
 const DEFAULT_CLUSTER_SIZE = 65536;
@@ -188,7 +195,7 @@ function bitmapsSize(
     const dataBytes = Math.ceil(Math.ceil(diskSize / granularity) / 8);
     const clusters = Math.ceil(dataBytes / clusterSize);
     bytes += clusters * clusterSize + roundUp(clusters * TABLE_ENTRY_BYTES, clusterSize);
-    directoryBytes += roundUp(BITMAP_ENTRY_BYTES + new TextEncoder().encode(name).length, 8);
+    directoryBytes += roundUp(BITMAP_ENTRY_BYTES + encodeText(name).length, 8);
   }
   return bytes + roundUp(directoryBytes, clusterSize);
 }

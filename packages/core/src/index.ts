@@ -43,6 +43,7 @@ export {
   type OptionRefusal,
   Qcow2Error,
 } from "./errors.ts";
+export { decodeText, encodeText } from "./format/stored-text.ts";
 export { type BackingFileChange, type OpenOptions, Qcow2Image } from "./qcow2-image.ts";
 export {
   type BackingReference,

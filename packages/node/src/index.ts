@@ -8,6 +8,7 @@ export {
 export { isOutOfMemory } from "./codecs/out-of-memory.ts";
 export { type CacheMode, leavesNoCache, writesThrough } from "./file/cache-mode.ts";
 export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
+export { fromHostPath, hostPath } from "./file/host-path.ts";
 export type { FileKind } from "./file/open-file.ts";
 export type { ImageUse, LockMode } from "./locks/image-locks.ts";
 export { hostExit } from "./native/libc.ts";
@@ -18,6 +19,7 @@ export {
   type FileRange,
   type OpenPlaceOptions,
   openImageStorage,
+  type RawSharing,
 } from "./open/image-place.ts";
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
 export type { ImageTuning } from "./open/open-file-disk.ts";

@@ -48,6 +48,31 @@ it("finds the images that name one as their backing file, whatever they call it"
   expect(await backingPathOf(inDirectory("text"))).toBeUndefined();
 });
 
+it("finds images whose backing file is named in QEMU's JSON, which nothing here opens", async () => {
+  await image("base", 1);
+  const base = inDirectory("base");
+  const names = {
+    flat: `json:{"driver":"qcow2","file.driver":"file","file.filename":"${base}"}`,
+    nested: `json:{"driver":"qcow2","file":{"driver":"file","filename":"file:${base}"}}`,
+    quoted: `json:{'driver':'raw','file':{'driver':'qcow2','file':{'filename':'${base}'}}}`,
+    beside: `json:{"file.filename":"base"}`,
+    other: `json:{"driver":"qcow2","file.filename":"${inDirectory("flat")}"}`,
+    broken: `json:{"file.filename":"${base}"`,
+  };
+  for (const [name, backing] of Object.entries(names)) {
+    await image(name, 1);
+    await using disk = await openDisk({ path: inDirectory(name), metadataOnly: true });
+    await (disk as Qcow2Image).setBackingFile({ name: backing, format: "qcow2" });
+  }
+  const found = await findOverlays({ of: [base], directories: [inDirectory()] });
+  expect(found.map((file) => file.slice(inDirectory().length + 1)).sort()).toEqual([
+    "beside",
+    "flat",
+    "nested",
+    "quoted",
+  ]);
+});
+
 it("opens the wanted layer for writing, and the others for reading", async () => {
   await image("base", 1);
   await image("mid", 2, "base");

@@ -1,4 +1,4 @@
-import { isQcow2Error } from "@qcow2/core";
+import { decodeText, isQcow2Error } from "@qcow2/core";
 import { isOutOfMemory } from "@qcow2/node";
 import { CommandError } from "./command-errors.ts";
 import { errnoText } from "./errno-text.ts";
@@ -17,7 +17,8 @@ export function hintsOf(error: unknown): readonly string[] {
 export function describeError(error: unknown): string | undefined {
   if (isQcow2Error(error) || error instanceof CommandError) return oneLine(error.message);
   if (isSystemError(error)) {
-    const place = error.path === undefined ? "" : `'${error.path}': `;
+    const path = error.path instanceof Uint8Array ? decodeText(error.path) : error.path;
+    const place = path === undefined ? "" : `'${path}': `;
     return oneLine(`${place}${errnoText(error.code)}`);
   }
   return isOutOfMemory(error) ? errnoText("ENOMEM") : undefined;
@@ -66,7 +67,8 @@ export function oneLine(text: string): string {
 
 interface SystemError extends Error {
   readonly code: string;
-  readonly path?: string;
+  /** Bytes, if the name was given so. */
+  readonly path?: string | Uint8Array;
 }
 
 function isSystemError(error: unknown): error is SystemError {

@@ -1,5 +1,6 @@
 /** Where the commands come from, if not from the command line: a person at a terminal, or a pipe. */
 import { createInterface } from "node:readline";
+import { decodeText } from "@qcow2/core";
 import { IO_COMMANDS } from "./command-table.ts";
 import type { IoSession } from "./session.ts";
 
@@ -12,7 +13,8 @@ export async function* promptedLines(session: IoSession): AsyncGenerator<string>
   const lines = createInterface(
     isTerminal
       ? { input: stdin, output: process.stdout, prompt: PROMPT, completer }
-      : { input: stdin, crlfDelay: Number.POSITIVE_INFINITY },
+      : // A character for each byte: names in the lines need not be UTF-8.
+        { input: stdin.setEncoding("latin1"), crlfDelay: Number.POSITIVE_INFINITY },
   );
   const prompt = async (): Promise<void> => {
     if (!isTerminal) await session.print(PROMPT);
@@ -22,7 +24,7 @@ export async function* promptedLines(session: IoSession): AsyncGenerator<string>
   try {
     await prompt();
     for await (const line of lines) {
-      yield line;
+      yield isTerminal ? line : decodeText(Buffer.from(line, "latin1"));
       await prompt();
     }
   } finally {

@@ -1,6 +1,8 @@
 /** Objects of the type `secret`: the bytes of a password or a key, given as they are, in a file, or encrypted. */
 import { createDecipheriv } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { encodeText } from "@qcow2/core";
+import { hostPath } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError } from "../errors/describe-error.ts";
 
@@ -46,10 +48,10 @@ async function storedBytes(properties: ReadonlyMap<string, string>): Promise<Uin
   if (data !== undefined && file !== undefined) {
     throw new CommandError("'file' and 'data' are mutually exclusive");
   }
-  if (data !== undefined) return Buffer.from(data);
+  if (data !== undefined) return encodeText(data);
   if (file === undefined) throw new CommandError("Either 'file' or 'data' must be provided");
   try {
-    return await readFile(file);
+    return await readFile(hostPath(file));
   } catch (error) {
     const reason = describeError(error)?.replace(`'${file}': `, "");
     if (reason === undefined) throw error;

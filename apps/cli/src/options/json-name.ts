@@ -2,6 +2,7 @@ import { CommandError } from "../errors/command-errors.ts";
 import type { NodeScalar, NodeValue } from "./node-tree.ts";
 
 const PREFIX = "json:";
+const LONE_SURROGATE = /\p{Surrogate}/u;
 
 export function isJsonName(name: string): boolean {
   return name.startsWith(PREFIX);
@@ -11,7 +12,12 @@ export function isJsonName(name: string): boolean {
 export function parseJsonName(name: string): NodeValue[] {
   let value: unknown;
   try {
-    value = JSON.parse(doubleQuoted(name.slice(PREFIX.length)));
+    // Neither bytes that are no UTF-8 nor halves of characters are JSON to QEMU, and none may become the other.
+    value = JSON.parse(doubleQuoted(name.slice(PREFIX.length)), (key, member: unknown) => {
+      const texts = typeof member === "string" ? [key, member] : [key];
+      if (texts.some((text) => LONE_SURROGATE.test(text))) throw new SyntaxError("not valid Unicode");
+      return member;
+    });
   } catch (cause) {
     throw new CommandError(`Could not open '${name}': Could not parse the JSON options`, { cause });
   }

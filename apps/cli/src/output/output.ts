@@ -4,9 +4,18 @@
  */
 import fs from "node:fs";
 import type { Writable } from "node:stream";
+import { encodeText } from "@qcow2/core";
 
 /** What a pipe takes without a wait for its reader, wherever Node.js runs. */
 const DIRECT_BYTES = 8192;
+
+/** No byte, and half of no character: nothing can be printed for it. */
+const MEANINGLESS = /[\u{D800}-\u{DC7F}\u{DD00}-\u{DFFF}]/gu;
+
+/** Text as it is written: names with the very bytes that they have, which need not be UTF-8. */
+export function outputBytes(text: string): Uint8Array {
+  return encodeText(text.replace(MEANINGLESS, "\uFFFD"));
+}
 
 export interface OutputOptions {
   /** Called when the stream is needed, and not before. */
@@ -47,7 +56,7 @@ export class Output {
 
   /** Resolves when the text was taken, or nobody is there to take it. */
   async write(text: string): Promise<void> {
-    const bytes = Buffer.from(text);
+    const bytes = outputBytes(text);
     const rest = bytes.subarray(this.#writeDirectly(bytes));
     if (rest.length === 0 || this.#readerIsGone) return;
     await new Promise<void>((resolve) => {

@@ -112,7 +112,15 @@ const SHORT_ESCAPES: Readonly<Record<string, string>> = {
   "\t": "\\t",
 };
 
-function quote(text: string): string {
+/**
+ * Bytes that are no UTF-8, which are lone surrogates here: QEMU prints U+FFFD once for a byte that promises more, with those
+ * that follow as promised, and for each other one.
+ */
+const NO_UTF8 =
+  /[\u{DCC0}-\u{DCDF}][\u{DC80}-\u{DCBF}]?|[\u{DCE0}-\u{DCEF}][\u{DC80}-\u{DCBF}]{0,2}|[\u{DCF0}-\u{DCF7}][\u{DC80}-\u{DCBF}]{0,3}|[\u{DCF8}-\u{DCFB}][\u{DC80}-\u{DCBF}]{0,4}|[\u{DCFC}-\u{DCFD}][\u{DC80}-\u{DCBF}]{0,5}|[\u{DC80}-\u{DCFF}]/gu;
+
+function quote(value: string): string {
+  const text = value.replace(NO_UTF8, "\uFFFD");
   // UTF-16 code units are what the escapes are made of: characters beyond the basic plane become two.
   const escaped = text.replace(/["\\]|[^\x20-\x7e]/g, (unit) => {
     return SHORT_ESCAPES[unit] ?? `\\u${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}`;

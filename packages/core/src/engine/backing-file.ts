@@ -2,6 +2,7 @@
 import type { Disk } from "../disk/disk.ts";
 import { isQcow2Error, refuseOption } from "../errors.ts";
 import { decodeHeader } from "../format/header.ts";
+import { encodeText } from "../format/stored-text.ts";
 import { MAX_BACKING_NAME_BYTES } from "../limits.ts";
 import type { Storage } from "../storage/storage.ts";
 import { backingNameOf, readFirstCluster } from "./image-layout.ts";
@@ -23,7 +24,7 @@ export function assertBackingFile({ layout }: OpenImage, backing: BackingFileCha
   if (backing === undefined) return;
   const option = "backing_file";
   if (backing.name === "") refuseOption(option, "A backing file's name is not empty");
-  if (new TextEncoder().encode(backing.name).length > MAX_BACKING_NAME_BYTES) {
+  if (encodeText(backing.name).length > MAX_BACKING_NAME_BYTES) {
     refuseOption(option, "Backing file name too long", "name-too-long");
   }
   if (isDataFileRaw(layout)) {

@@ -13,6 +13,7 @@ import {
 } from "../format/header-extensions.ts";
 import { L1_ENTRY_BYTES, setL1Entry } from "../format/l1-entry.ts";
 import { refcountCodec, setRefcountTableEntry } from "../format/refcount-entry.ts";
+import { encodeText } from "../format/stored-text.ts";
 import { viewOf } from "../format/uint64.ts";
 import type { Storage } from "../storage/storage.ts";
 import { writeZeroBytes } from "../storage/write-zeroes.ts";
@@ -20,8 +21,6 @@ import type { CreateOptions } from "./create-options.ts";
 import { encodeFirstCluster, type FirstCluster, type HeaderFields } from "./header/first-cluster.ts";
 import { type CheckedImageOptions, checkImageOptions, type ImagePlan, planImage } from "./image-plan.ts";
 import { writeStandardEntry } from "./l2-editing.ts";
-
-const TEXT: TextEncoder = new TextEncoder();
 
 /**
  * Throws what {@link createImage} would throw before it touches anything.
@@ -84,15 +83,15 @@ function firstClusterOf(options: CreateOptions, checked: CheckedImageOptions, pl
   const extensions: HeaderExtension[] = [];
   const backingFormat = options.backingFile?.format;
   if (backingFormat !== undefined) {
-    extensions.push({ type: EXTENSION_BACKING_FORMAT, data: TEXT.encode(backingFormat) });
+    extensions.push({ type: EXTENSION_BACKING_FORMAT, data: encodeText(backingFormat) });
   }
   if (options.dataFile !== undefined) {
-    extensions.push({ type: EXTENSION_DATA_FILE, data: TEXT.encode(options.dataFile.name) });
+    extensions.push({ type: EXTENSION_DATA_FILE, data: encodeText(options.dataFile.name) });
   }
   return {
     header: headerOf(options, checked, plan),
     extensions,
-    backingName: TEXT.encode(options.backingFile?.name ?? ""),
+    backingName: encodeText(options.backingFile?.name ?? ""),
   };
 }
 

@@ -25,6 +25,7 @@ import {
   type HeaderExtension,
 } from "../format/header-extensions.ts";
 import { L1_ENTRY_BYTES } from "../format/l1-entry.ts";
+import { decodeText } from "../format/stored-text.ts";
 import {
   MAX_BACKING_NAME_BYTES,
   MAX_CLUSTER_BITS,
@@ -63,8 +64,6 @@ export interface ImageLayout {
   /** Present only if the autoclear bit vouches for it. */
   readonly bitmaps: BitmapsExtension | undefined;
 }
-
-const TEXT: TextDecoder = new TextDecoder();
 
 /** No L1 table has more entries in QEMU, however large it may become. */
 const MAX_L1_INDEX: bigint = 2n ** 31n - 1n;
@@ -296,7 +295,7 @@ export function backingNameOf(header: Header, bytes: Uint8Array, clusterSize: nu
   if (length > Math.min(MAX_BACKING_NAME_BYTES, clusterSize - offset) || offset + length > bytes.length) {
     throw invalid("backing file name", "Backing file name too long", length);
   }
-  return length === 0 ? undefined : TEXT.decode(bytes.subarray(offset, offset + length));
+  return length === 0 ? undefined : decodeText(bytes.subarray(offset, offset + length));
 }
 
 function bitmapsOf(header: Header, extensions: readonly HeaderExtension[]): BitmapsExtension | undefined {
@@ -308,7 +307,7 @@ function bitmapsOf(header: Header, extensions: readonly HeaderExtension[]): Bitm
 /** Of repeated extensions the last counts, as for QEMU. */
 function textExtension(extensions: readonly HeaderExtension[], type: number): string | undefined {
   const extension = extensions.findLast((candidate) => candidate.type === type);
-  return extension === undefined ? undefined : TEXT.decode(extension.data);
+  return extension === undefined ? undefined : decodeText(extension.data);
 }
 
 function virtualSizeOf({ size }: Header, { l2Coverage }: Geometry): number {

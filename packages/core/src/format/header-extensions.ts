@@ -1,6 +1,7 @@
 /** Header extensions (specification: "Header extensions"). Unknown ones are kept byte for byte. */
 import { Qcow2Error } from "../errors.ts";
 import type { NamedFeature } from "./feature-bits.ts";
+import { decodeStoredText, encodeText } from "./stored-text.ts";
 import { viewOf } from "./uint64.ts";
 
 export const EXTENSION_END = 0x00000000;
@@ -76,12 +77,10 @@ const FEATURE_NAME_ENTRY_BYTES = 48;
 export function decodeFeatureNames(data: Uint8Array): NamedFeature[] {
   const features: NamedFeature[] = [];
   for (let at = 0; at + 2 < data.length; at += FEATURE_NAME_ENTRY_BYTES) {
-    const name = data.subarray(at + 2, at + FEATURE_NAME_ENTRY_BYTES);
-    const end = name.indexOf(0);
     features.push({
       type: data[at] ?? 0,
       bit: data[at + 1] ?? 0,
-      name: new TextDecoder().decode(end < 0 ? name : name.subarray(0, end)),
+      name: decodeStoredText(data.subarray(at + 2, at + FEATURE_NAME_ENTRY_BYTES)),
     });
   }
   return features;
@@ -94,7 +93,7 @@ export function encodeFeatureNames(features: readonly NamedFeature[]): Uint8Arra
     const at = index * FEATURE_NAME_ENTRY_BYTES;
     data[at] = type;
     data[at + 1] = bit;
-    data.set(new TextEncoder().encode(name).subarray(0, FEATURE_NAME_ENTRY_BYTES - 2), at + 2);
+    data.set(encodeText(name).subarray(0, FEATURE_NAME_ENTRY_BYTES - 2), at + 2);
   });
   return data;
 }

@@ -4,6 +4,7 @@ import { Qcow2Error } from "@qcow2/core";
 import type { Libc } from "../native/libc.ts";
 import { deviceSize } from "./device-size.ts";
 import { type HostOperation, hostError, ioError } from "./host-error.ts";
+import { hostPath } from "./host-path.ts";
 
 export type FileKind = "file" | "block-device";
 
@@ -72,7 +73,7 @@ async function refuseBeforeOpening(path: string, context: Attempt): Promise<void
 /** `fs.promises` would do, and is a module of its own to load: at the start of a short command that is felt. */
 function statPath(path: string): Promise<fs.Stats> {
   return new Promise((resolve, reject) => {
-    fs.stat(path, (error, stat) => {
+    fs.stat(hostPath(path), (error, stat) => {
       if (error !== null) reject(error);
       else resolve(stat);
     });
@@ -106,7 +107,7 @@ function openFlags(options: OpenFileOptions): number {
 
 function openDescriptor(path: string, flags: number, mode: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.open(path, flags, mode, (error, fd) => {
+    fs.open(hostPath(path), flags, mode, (error, fd) => {
       if (error !== null) reject(error);
       else resolve(fd);
     });

@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import { hostPath } from "../file/host-path.ts";
 
 /**
  * What tells two files apart whatever they are called: the device and inode number, or the number of a block device.
@@ -6,7 +7,7 @@ import fs from "node:fs";
  */
 export async function fileIdentity(path: string): Promise<string | undefined> {
   try {
-    return identityOf(await fs.promises.stat(path, { bigint: true }));
+    return identityOf(await fs.promises.stat(hostPath(path), { bigint: true }));
   } catch {
     return undefined;
   }

@@ -1,10 +1,10 @@
 /** Which images depend on another one as their backing file. */
-import fs from "node:fs";
-import path from "node:path";
 import { isQcow2Error, readBackingName } from "@qcow2/core";
 import { FileStorage } from "../file/file-storage.ts";
 import { fileIdentity } from "./file-identity.ts";
-import { resolveBackingName } from "./file-name.ts";
+import { joinPath, resolveBackingName } from "./file-name.ts";
+import { isJsonBackingName, pathsInJsonName } from "./json-backing-name.ts";
+import { listFolder } from "./list-folder.ts";
 
 export interface FindOverlaysOptions {
   /** Paths of the images that are looked for as backing files. */
@@ -25,12 +25,11 @@ export async function findOverlays({ of, directories, except = [] }: FindOverlay
   const found: string[] = [];
   for (const directory of directories) {
     for (const name of await fileNamesIn(directory)) {
-      const file = path.join(directory, name);
+      const file = joinPath(directory, name);
       const identity = await fileIdentity(file);
       if (identity === undefined || seen.has(identity)) continue;
       seen.add(identity);
-      const backing = await backingIdentityOf(file);
-      if (backing !== undefined && wanted.has(backing)) found.push(file);
+      if (await leadsTo(wanted, await backingPathsOf(file))) found.push(file);
     }
   }
   return found;
@@ -43,16 +42,25 @@ async function identitiesOf(paths: readonly string[]): Promise<Set<string>> {
 
 async function fileNamesIn(directory: string): Promise<string[]> {
   try {
-    const entries = await fs.promises.readdir(directory || ".", { withFileTypes: true });
-    return entries.filter((entry) => entry.isFile() || entry.isSymbolicLink()).map(({ name }) => name);
+    const entries = await listFolder(directory || ".");
+    return entries.filter(({ isFileOrLink }) => isFileOrLink).map(({ name }) => name);
   } catch {
     return [];
   }
 }
 
-async function backingIdentityOf(file: string): Promise<string | undefined> {
-  const backing = await backingPathOf(file);
-  return backing === undefined ? undefined : await fileIdentity(backing);
+async function leadsTo(wanted: ReadonlySet<string>, paths: readonly string[]): Promise<boolean> {
+  const identities = await identitiesOf(paths);
+  return [...identities].some((identity) => wanted.has(identity));
+}
+
+/** What the image reads by its header, also by a name that this library does not open: QEMU does. */
+async function backingPathsOf(file: string): Promise<readonly string[]> {
+  const name = await backingNameIn(file);
+  if (name === undefined) return [];
+  if (isJsonBackingName(name)) return pathsInJsonName(name, file);
+  const path = pathOf(name, file);
+  return path === undefined ? [] : [path];
 }
 
 /**
@@ -60,10 +68,23 @@ async function backingIdentityOf(file: string): Promise<string | undefined> {
  * read, and for a name that is not one of a local file. Nothing but the header is read.
  */
 export async function backingPathOf(file: string): Promise<string | undefined> {
+  const name = await backingNameIn(file);
+  return name === undefined ? undefined : pathOf(name, file);
+}
+
+async function backingNameIn(file: string): Promise<string | undefined> {
   try {
     await using storage = await FileStorage.open(file, { readOnly: true, forceShare: true });
-    const name = await readBackingName(storage);
-    return name === undefined ? undefined : resolveBackingName(name, file);
+    return await readBackingName(storage);
+  } catch (error) {
+    if (isQcow2Error(error)) return undefined;
+    throw error;
+  }
+}
+
+function pathOf(name: string, from: string): string | undefined {
+  try {
+    return resolveBackingName(name, from);
   } catch (error) {
     if (isQcow2Error(error)) return undefined;
     throw error;

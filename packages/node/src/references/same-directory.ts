@@ -1,6 +1,7 @@
 /** Whether a file lies beside another one, links resolved. */
 import fs from "node:fs";
 import { hostError } from "../file/host-error.ts";
+import { fromHostPath, hostPath } from "../file/host-path.ts";
 import { directoryPrefix } from "./file-name.ts";
 
 /**
@@ -18,7 +19,7 @@ export async function isInDirectoryOf(path: string, from: string): Promise<boole
 async function realDirectory(path: string): Promise<string> {
   const directory = directoryPrefix(path) || ".";
   try {
-    return await fs.promises.realpath(directory);
+    return await resolved(directory);
   } catch (error) {
     throw hostError(error, { operation: "open", name: path });
   }
@@ -27,8 +28,12 @@ async function realDirectory(path: string): Promise<string> {
 /** Undefined if there is no such file; opening will say so. */
 async function realPath(path: string): Promise<string | undefined> {
   try {
-    return await fs.promises.realpath(path);
+    return await resolved(path);
   } catch {
     return undefined;
   }
+}
+
+async function resolved(path: string): Promise<string> {
+  return fromHostPath(await fs.promises.realpath(hostPath(path), "buffer"));
 }

@@ -2,7 +2,9 @@
 import fs from "node:fs";
 import { Qcow2Error } from "@qcow2/core";
 import { hostError } from "../file/host-error.ts";
+import { hostPath } from "../file/host-path.ts";
 import { joinPath } from "../references/file-name.ts";
+import { listFolder } from "../references/list-folder.ts";
 import type { UnreadablePath } from "./image-tree.ts";
 
 export interface FoundFile {
@@ -29,7 +31,7 @@ export async function findFiles(
   const folders: string[] = [];
   for (const path of options.paths) {
     try {
-      if ((await fs.promises.stat(path)).isDirectory()) folders.push(path);
+      if ((await fs.promises.stat(hostPath(path))).isDirectory()) folders.push(path);
       else files.push({ path, isNamed: true });
     } catch (error) {
       unreadable.push({ path, error: asQcow2Error(error, path) });
@@ -37,11 +39,11 @@ export async function findFiles(
   }
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     try {
-      for (const entry of await fs.promises.readdir(folder, { withFileTypes: true })) {
+      for (const entry of await listFolder(folder)) {
         if (!options.hidden && entry.name.startsWith(".")) continue;
         const path = joinPath(folder, entry.name);
-        if (entry.isDirectory() && options.recursive) folders.push(path);
-        if (entry.isFile() || entry.isSymbolicLink()) files.push({ path, isNamed: false });
+        if (entry.isDirectory && options.recursive) folders.push(path);
+        if (entry.isFileOrLink) files.push({ path, isNamed: false });
       }
     } catch (error) {
       unreadable.push({ path: folder, error: asQcow2Error(error, folder) });

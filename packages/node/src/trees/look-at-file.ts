@@ -10,6 +10,7 @@ import {
 } from "@qcow2/core";
 import { FileStorage } from "../file/file-storage.ts";
 import { ioError } from "../file/host-error.ts";
+import { hostPath } from "../file/host-path.ts";
 import type { ImageUse } from "../locks/image-locks.ts";
 import { rawVirtualSize } from "../open/raw-virtual-size.ts";
 import { identityOf } from "../references/file-identity.ts";
@@ -30,7 +31,7 @@ export async function fileFacts(path: string): Promise<FileFacts> {
   // Such names come out of damaged images; no file has one.
   if (path.includes("\0")) throw ioError("ENOENT", { operation: "open", name: path });
   try {
-    const stat = await fs.promises.stat(path, { bigint: true });
+    const stat = await fs.promises.stat(hostPath(path), { bigint: true });
     return {
       identity: identityOf(stat),
       kind: stat.isFile() ? "file" : stat.isBlockDevice() ? "block-device" : "other",

@@ -1,5 +1,6 @@
 /** write, writev */
 import { open } from "node:fs/promises";
+import { hostPath } from "@qcow2/node";
 import { errnoText } from "../../errors/errno-text.ts";
 import type { OptionSpec, ParsedArguments } from "../../options/getopt.ts";
 import type { IoImplementation, IoOutcome } from "../io-command.ts";
@@ -190,7 +191,7 @@ async function contentOf({ pattern, source, length }: Content): Promise<() => Ui
 /** The content of a file, or as much of it as is needed. */
 async function readSource(path: string, length: number): Promise<Uint8Array> {
   try {
-    await using file = await open(path);
+    await using file = await open(hostPath(path));
     const bytes = new Uint8Array(Math.min(length, (await file.stat()).size));
     const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
     if (bytesRead > 0) return bytes.subarray(0, bytesRead);

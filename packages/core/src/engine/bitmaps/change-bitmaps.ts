@@ -5,7 +5,7 @@ import {
   MAX_GRANULARITY_BITS,
   MIN_GRANULARITY_BITS,
 } from "../../format/bitmap-directory.ts";
-import { decodeStoredText } from "../../format/stored-text.ts";
+import { decodeStoredText, encodeText } from "../../format/stored-text.ts";
 import { MAX_BITMAP_NAME_BYTES } from "../../limits.ts";
 import type { OpenImage } from "../open-image.ts";
 import {
@@ -129,7 +129,7 @@ function checkNewBitmap(
     refuseOption("granularity", "Granularity must be power of 2 and at least 512");
   }
   if (name === "") refuseOption("name", "Bitmap name cannot be empty");
-  const nameBytes = new TextEncoder().encode(name);
+  const nameBytes = encodeText(name);
   if (nameBytes.length > MAX_BITMAP_NAME_BYTES) {
     refuseOption("name", `A bitmap's name has at most ${MAX_BITMAP_NAME_BYTES} bytes`, "name-too-long");
   }

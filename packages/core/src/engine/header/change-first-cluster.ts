@@ -22,11 +22,10 @@ import {
   type HeaderExtension,
 } from "../../format/header-extensions.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
+import { encodeText } from "../../format/stored-text.ts";
 import { SECTOR_SIZE } from "../../limits.ts";
 import type { TableLocation } from "../image-layout.ts";
 import { type HeaderReplacement, replaceFirstCluster, withExtension } from "./replace-first-cluster.ts";
-
-const TEXT: TextEncoder = new TextEncoder();
 
 /** What the header says differently afterwards; what is not named stays. */
 export interface HeaderChange {
@@ -72,7 +71,7 @@ export function changeFirstCluster(
   const backingName =
     change.backing === undefined
       ? current.slice(backingNameAt, backingNameAt + (backingNameAt === 0 ? 0 : found.backingFileSize))
-      : TEXT.encode(change.backing?.name ?? "");
+      : encodeText(change.backing?.name ?? "");
   return replaceFirstCluster(current, {
     header,
     headerLength: found.version === 2 ? HEADER_V3_BYTES : Math.max(found.headerLength, HEADER_V3_BYTES),
@@ -142,7 +141,7 @@ function changeExtensions(extensions: readonly HeaderExtension[], change: Header
     changed = withExtension(
       changed,
       EXTENSION_BACKING_FORMAT,
-      format === undefined ? undefined : TEXT.encode(format),
+      format === undefined ? undefined : encodeText(format),
     );
   }
   if (bitmaps !== undefined) {
@@ -152,6 +151,6 @@ function changeExtensions(extensions: readonly HeaderExtension[], change: Header
       bitmaps === null ? undefined : encodeBitmapsExtension(bitmaps),
     );
   }
-  if (dataFile !== undefined) changed = withExtension(changed, EXTENSION_DATA_FILE, TEXT.encode(dataFile));
+  if (dataFile !== undefined) changed = withExtension(changed, EXTENSION_DATA_FILE, encodeText(dataFile));
   return changed;
 }

@@ -2,7 +2,7 @@
 import { Qcow2Error, refuseOption } from "../../errors.ts";
 import { L1_ENTRY_BYTES, l1EntryCopied, setL1Entry } from "../../format/l1-entry.ts";
 import type { SnapshotEntry } from "../../format/snapshot-table.ts";
-import { decodeStoredText } from "../../format/stored-text.ts";
+import { decodeStoredText, encodeText } from "../../format/stored-text.ts";
 import { viewOf } from "../../format/uint64.ts";
 import { MAX_SNAPSHOTS, MAX_VIRTUAL_SIZE } from "../../limits.ts";
 import type { OpenImage } from "../open-image.ts";
@@ -197,7 +197,7 @@ function nextId(ids: readonly string[]): string {
 }
 
 function storedText(option: string, text: string): Uint8Array {
-  const bytes = new TextEncoder().encode(text);
+  const bytes = encodeText(text);
   if (bytes.length <= MAX_STORED_TEXT_BYTES) return bytes;
   refuseOption(option, `A snapshot's ${option} has at most ${MAX_STORED_TEXT_BYTES} bytes`, "name-too-long");
 }
