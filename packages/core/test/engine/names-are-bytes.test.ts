@@ -31,7 +31,7 @@ class Asked implements References {
 }
 
 const holds = (storage: MemoryStorage, name: string): boolean =>
-  Buffer.from(storage.toBytes()).includes(encodeText(name));
+  Buffer.from(storage.toBytes()).includes(Buffer.from(encodeText(name)));
 
 /** The same bytes: closing an image closes its storage. */
 const again = (storage: MemoryStorage): MemoryStorage => new MemoryStorage({ bytes: storage.toBytes() });
@@ -105,7 +105,8 @@ it("what no bytes mean is refused, and nothing is changed", async () => {
     () => image.createSnapshot({ name }),
     () => image.changeBitmaps([{ kind: "add", name }]),
     () => image.setBackingFile({ name, format: "raw" }),
-    () => Qcow2Image.create({ storage: new MemoryStorage(), size: SIZE, backingFile: { name } }),
+    () =>
+      Qcow2Image.create({ storage: new MemoryStorage(), size: SIZE, backingFile: { name, format: "raw" } }),
   ];
   for (const attempt of attempts) {
     const error: unknown = await attempt().catch((reason: unknown) => reason);
