@@ -54,6 +54,14 @@ export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } fro
 export { checkLife, type LifeCase, type LifeStep, type LifeTurn, lifeCaseArbitrary } from "./engine/lives.ts";
 export { checkModel, type ModelCase, modelCaseArbitrary } from "./engine/model.ts";
 export { checkPowerCuts, type PowerCutOptions } from "./engine/power-cut.ts";
+export {
+  CHANGES_OF_DAMAGED,
+  checkDamagedChange,
+  type DamagedChange,
+  imageToDamage,
+  type RefcountDamage,
+  refcountDamages,
+} from "./engine/refcount-damage.ts";
 export { checkRepair, type RepairCase, repairCaseArbitrary } from "./engine/repairs.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {

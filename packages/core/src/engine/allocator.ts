@@ -7,6 +7,7 @@ import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
 import type { GuardedFile } from "./guarded-file.ts";
 import type { MetadataCommit } from "./metadata-commit.ts";
 import type { OpenImage } from "./open-image.ts";
+import type { ReferenceProof } from "./proof/reference-proof.ts";
 import { ResidentTable } from "./resident-table.ts";
 import type { CachedTable } from "./table-cache.ts";
 
@@ -18,12 +19,14 @@ export interface AllocatedClusters {
 
 /**
  * All methods that allocate must run one at a time (the caller holds the allocation mutex). A cluster is free if its
- * refcount is 0, and refcounts only fall once no table on disk refers to the cluster, so that free means free.
+ * refcount is 0, and refcounts only fall once no table on disk refers to the cluster, so that free means free. What the
+ * refcounts said when the image was opened is held against all references before the first cluster is taken.
  */
 export class Allocator {
   readonly #image: OpenImage;
   readonly #file: GuardedFile;
   readonly #commit: MetadataCommit;
+  readonly #proof: ReferenceProof;
   /** No cluster before this one is free. */
   #firstMaybeFree = 0;
   /** Where the next compressed cluster may begin, within a cluster that has room left; 0 if there is none. */
@@ -33,10 +36,12 @@ export class Allocator {
     readonly image: OpenImage;
     readonly file: GuardedFile;
     readonly commit: MetadataCommit;
+    readonly proof: ReferenceProof;
   }) {
     this.#image = options.image;
     this.#file = options.file;
     this.#commit = options.commit;
+    this.#proof = options.proof;
   }
 
   /** A cluster's refcount fell to 0. */
@@ -51,10 +56,12 @@ export class Allocator {
 
   /**
    * Allocates up to `wanted` contiguous clusters, at least one, with a refcount of 1.
-   * @throws Qcow2Error "limit-exceeded" if the image cannot grow any more
+   * @throws Qcow2Error "limit-exceeded" if the image cannot grow any more, "needs-repair" if its refcounts are not to be
+   *   written
    */
   async allocate(wanted: number): Promise<AllocatedClusters> {
     const { refcounts } = this.#image;
+    await this.#proof.proveWritable(this.#image);
     for (let cluster = this.#firstMaybeFree; ; ) {
       const blockIndex = refcounts.blockIndexOf(cluster);
       if (blockIndex >= refcounts.table.entries) {
@@ -75,11 +82,13 @@ export class Allocator {
     const { codec, geometry } = this.#image.refcounts;
     const { refcountsPerBlock } = geometry;
     const start = cluster % refcountsPerBlock;
+    const isTaken = (at: number): boolean =>
+      codec.get(block.view, at) !== 0 || this.#isUncounted(cluster - start + at);
     let index = start;
-    while (index < refcountsPerBlock && codec.get(block.view, index) !== 0) index++;
+    while (index < refcountsPerBlock && isTaken(index)) index++;
     const limit = Math.min(index + wanted, refcountsPerBlock);
     let end = index;
-    while (end < limit && codec.get(block.view, end) === 0) end++;
+    while (end < limit && !isTaken(end)) end++;
     const first = cluster - start + index;
     const count = end - index;
     if (count > 0) {
@@ -130,9 +139,10 @@ export class Allocator {
     return codec.get(block.view, cluster % geometry.refcountsPerBlock);
   }
 
-  #allocateExactly(cluster: number): Promise<boolean> {
+  async #allocateExactly(cluster: number): Promise<boolean> {
     const { refcounts } = this.#image;
-    return refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
+    if (this.#proof.isSuspect(cluster)) return false;
+    return await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
       if (block === undefined || this.#refcountIn(block, cluster) !== 0) return false;
       this.#assertAllocatable(cluster, 1);
       refcounts.setInBlock(block, cluster, 1, 1);
@@ -143,6 +153,7 @@ export class Allocator {
   /** Puts a new refcount block at `cluster`, which it counts itself; the search goes on behind it. */
   #addRefcountBlock(blockIndex: number, cluster: number): AllocatedClusters {
     const { refcounts, layout } = this.#image;
+    if (this.#isUncounted(cluster)) return { first: cluster + 1, count: 0 };
     this.#assertAllocatable(cluster, 1);
     const offset = cluster * layout.geometry.clusterSize;
     const block = refcounts.blocks.addNew(offset);
@@ -202,6 +213,17 @@ export class Allocator {
     this.#commit.free(this.#clusterOf(oldTable.offset), oldTable.bytes.length / clusterSize);
   }
 
+  /**
+   * True if a cluster with a refcount of 0 is in use all the same: it is passed over. Where it is metadata the image is
+   * marked as corrupt, as it would be if it had been taken.
+   */
+  #isUncounted(cluster: number): boolean {
+    if (!this.#proof.isSuspect(cluster)) return false;
+    const { clusterSize } = this.#image.layout.geometry;
+    this.#file.assertNoOverlap(cluster * clusterSize, (cluster + 1) * clusterSize);
+    return true;
+  }
+
   #clusterOf(offset: number): number {
     return Math.floor(offset / this.#image.layout.geometry.clusterSize);
   }
@@ -211,6 +233,9 @@ export class Allocator {
     const { clusterSize } = this.#image.layout.geometry;
     const end = (first + count) * clusterSize;
     this.#assertHostOffset(end);
+    for (let cluster = first; this.#proof.hasSuspects && cluster < first + count; cluster++) {
+      if (this.#proof.isSuspect(cluster)) throw usedButFree(cluster * clusterSize);
+    }
     this.#file.assertNoOverlap(first * clusterSize, end);
   }
 
@@ -224,6 +249,13 @@ export class Allocator {
       maximum,
     });
   }
+}
+
+function usedButFree(offset: number): Qcow2Error {
+  return new Qcow2Error("corrupt", `The cluster at host offset ${offset} is in use, but its refcount is 0`, {
+    structure: "refcount block",
+    offset,
+  });
 }
 
 /** How many clusters a larger refcount table takes, and how many blocks count it and themselves. */

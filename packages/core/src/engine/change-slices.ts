@@ -14,6 +14,8 @@ export async function changeSlices(
   change: (slice: MappedSlice, start: number, end: number) => void,
   signal?: AbortSignal | undefined,
 ): Promise<void> {
+  // What is given up on the way is freed by its refcount.
+  await context.proof.proveWritable(context.image, signal);
   for (let at = start; at < end; ) {
     signal?.throwIfAborted();
     const slice = await context.allocation.run(() => writableSlice(context, at));

@@ -27,6 +27,30 @@ export class ClusterSet {
     page[word] = (page[word] as number) & ~(1 << (bit % WORD_BITS));
   }
 
+  has(cluster: number): boolean {
+    return this.firstIn(cluster, cluster + 1) !== undefined;
+  }
+
+  /** How many pages there are: what the set takes of memory. */
+  get pages(): number {
+    return this.#pages.size;
+  }
+
+  /** The last member before `end`; undefined if there is none. */
+  lastBefore(end: number): number | undefined {
+    let last: number | undefined;
+    for (const [pageIndex, page] of this.#pages) {
+      const start = pageIndex * PAGE_CLUSTERS;
+      if (start >= end || (last !== undefined && start + PAGE_CLUSTERS <= last)) continue;
+      for (let bit = Math.min(PAGE_CLUSTERS, end - start) - 1; bit >= 0; bit--) {
+        if (((page[bit >>> 5] as number) & (1 << (bit & 31))) === 0) continue;
+        last = Math.max(last ?? 0, start + bit);
+        break;
+      }
+    }
+    return last;
+  }
+
   /** The first member of first .. end (exclusive); undefined if there is none. */
   firstIn(first: number, end: number): number | undefined {
     for (let cluster = first; cluster < end; ) {

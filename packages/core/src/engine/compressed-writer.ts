@@ -122,7 +122,14 @@ export class CompressedWriter {
     const { allocator, image } = this.#context;
     assert(offset % image.mapping.geometry.clusterSize === 0, "compressed clusters are whole clusters");
     // A missing L2 table gets its place here too: when linked, clusters come in the order in which they are ready.
-    releaseSlice(await writableSlice(this.#context, offset));
+    const slice = await writableSlice(this.#context, offset);
+    try {
+      await this.#context.proof.proveWritable(image);
+      // Met before anything is placed: an entry that leads nowhere.
+      entryOf(this.#context, slice, offset);
+    } finally {
+      releaseSlice(slice);
+    }
     return { offset, hostOffset: await allocator.allocateBytes(bytes.length), bytes };
   }
 

@@ -3,13 +3,15 @@ import type { WriteContext } from "./write-context.ts";
 
 /**
  * Cuts off the file behind the last cluster in use. All metadata must be on disk, and no other request under way.
- * Nothing is cut off where clusters were not given up, and none that holds metadata, whatever its refcount says.
+ * Nothing is cut off where clusters were not given up, and none that anything refers to, whatever its refcount says.
  */
-export async function cutOffUnusedEnd({ image, file, commit }: WriteContext): Promise<void> {
+export async function cutOffUnusedEnd({ image, file, commit, proof }: WriteContext): Promise<void> {
   if (image.discard !== "unmap" || !commit.hasFreed) return;
-  const end = (await lastUsedCluster(image)) + 1;
+  await proof.prove(image);
   const { clusterSize } = image.layout.geometry;
   const fileSize = await image.storage.size();
+  const lastSuspect = proof.lastSuspectBefore(Math.ceil(fileSize / clusterSize));
+  const end = Math.max(await lastUsedCluster(image), lastSuspect) + 1;
   if (end * clusterSize >= fileSize) return;
   file.assertNoOverlap(end * clusterSize, fileSize);
   await image.storage.truncate(end * clusterSize);

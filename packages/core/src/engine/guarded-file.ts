@@ -4,6 +4,7 @@
  */
 import { Qcow2Error } from "../errors.ts";
 import { INCOMPATIBLE_CORRUPT } from "../format/feature-bits.ts";
+import { roundDown, roundUp } from "../format/geometry.ts";
 import { HEADER_INCOMPATIBLE_FEATURES_AT } from "../format/header.ts";
 import { viewOf } from "../format/uint64.ts";
 import { readExactly } from "../storage/read-exactly.ts";
@@ -27,6 +28,8 @@ export class GuardedFile {
   readonly #image: OpenImage;
   #map: MetadataMap | undefined;
   #failure: Qcow2Error | undefined;
+  /** Host bytes before this are in the file, or in the cluster that it ends in. */
+  #knownEnd = 0;
   #marked: Promise<void> = Promise.resolve();
 
   constructor(image: OpenImage) {
@@ -36,6 +39,7 @@ export class GuardedFile {
   /** Has to be called before the first write. */
   async begin(): Promise<void> {
     this.#map ??= await MetadataMap.load(this.#image, this.#image.overlapClasses);
+    await this.#measure();
   }
 
   /** Where metadata is, for whoever moves it; known once {@link begin} was called. */
@@ -58,9 +62,44 @@ export class GuardedFile {
     this.assertSound();
     const overlap = this.#map?.find(start, end, except);
     if (overlap === undefined) return;
-    this.#failure = overlapError(overlap);
+    this.refuseDamage(overlapError(overlap));
+  }
+
+  /**
+   * Makes sure that guest data may go to host bytes start .. end (exclusive), which an L2 entry names: they are in the
+   * file, or refcounts know of them, as of clusters that are reserved behind the end of a short file. Anything else is
+   * a damaged entry, and following it would make the file as long as that says.
+   * @throws Qcow2Error "corrupt"
+   */
+  async assertKnown(start: number, end: number): Promise<void> {
+    const { layout, refcounts } = this.#image;
+    const { clusterSize } = layout.geometry;
+    const first = Math.max(roundDown(start, clusterSize), this.#knownEnd);
+    for (let offset = first; offset < end; offset += clusterSize) {
+      const cluster = offset / clusterSize;
+      const isCounted = await refcounts.withBlock(
+        refcounts.blockIndexOf(cluster),
+        (block) =>
+          block !== undefined &&
+          refcounts.codec.get(block.view, cluster % refcounts.geometry.refcountsPerBlock) > 0,
+      );
+      if (isCounted) continue;
+      await this.#measure();
+      if (end > this.#knownEnd) this.refuseDamage(leadsNowhere("L2 table", offset));
+    }
+  }
+
+  /** True if {@link assertKnown} has nothing to ask for what ends there. */
+  isKnown(end: number): boolean {
+    return end <= this.#knownEnd;
+  }
+
+  /** From then on everything is refused for that reason, which is thrown, and the image is marked as corrupt. */
+  refuseDamage(damage: Qcow2Error<"corrupt">): never {
+    this.assertSound();
+    this.#failure = damage;
     this.#marked = this.#markCorrupt().catch(() => undefined);
-    throw this.#failure;
+    throw damage;
   }
 
   /** Throws if damaged metadata was met before: whatever else is written could make it worse. */
@@ -89,6 +128,11 @@ export class GuardedFile {
     return this.#marked;
   }
 
+  async #measure(): Promise<void> {
+    const { storage, layout } = this.#image;
+    this.#knownEnd = Math.max(this.#knownEnd, roundUp(await storage.size(), layout.geometry.clusterSize));
+  }
+
   /** Sets the corrupt bit (specification: "incompatible_features", bit 1); version 2 has none. */
   async #markCorrupt(): Promise<void> {
     const { storage, layout } = this.#image;
@@ -99,6 +143,16 @@ export class GuardedFile {
     await storage.write(HEADER_INCOMPATIBLE_FEATURES_AT, features);
     await storage.flush();
   }
+}
+
+/** An entry of `structure` that leads beyond the end of the file, to a place that no refcount knows of. */
+export function leadsNowhere(structure: string, offset: number, guestOffset?: number): Qcow2Error<"corrupt"> {
+  return new Qcow2Error(
+    "corrupt",
+    `An entry of an ${structure} leads to host offset ${offset}, beyond the end of the file, where nothing was ever ` +
+      "allocated: the image's metadata is damaged. It is marked as corrupt now and takes no more writes before it is repaired",
+    { structure, offset, ...(guestOffset === undefined ? {} : { guestOffset }) },
+  );
 }
 
 function overlapError({ metadataClass, offset }: Overlap): Qcow2Error<"corrupt"> {

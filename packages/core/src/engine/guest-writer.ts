@@ -3,9 +3,11 @@ import { assert } from "../errors.ts";
 import { type Geometry, roundDown, roundUp } from "../format/geometry.ts";
 import type { Storage } from "../storage/storage.ts";
 import { partOfStoredBytes, type StoredBytes } from "../storage/stored-bytes.ts";
+import { leadsNowhere } from "./guarded-file.ts";
 import {
   type ClusterEntry,
   freeEntryClusters,
+  hostRangeOf,
   readEntry,
   subclusterBits,
   subclusterRange,
@@ -188,6 +190,9 @@ async function planFresh(
     if (entry.hostOffset !== undefined && entry.copied) break;
     entries.push(entry);
   }
+  // What is given up in their place is freed by its refcount.
+  if (!hasDataFile) await context.proof.prove(context.image);
+  for (const entry of entries) assertLeadsSomewhere(context, entry, start);
   // Free space may be in pieces: one allocation for each.
   for (let done = 0; done < entries.length; ) {
     const left = entries.length - done;
@@ -310,16 +315,21 @@ function hostStartOf({ image }: WriteContext, run: WriteRun): number {
 }
 
 /** Writes where guest clusters are; in the data file there is no metadata to be guarded. */
-export function writeGuestBytes(
+export async function writeGuestBytes(
   { image, file }: WriteContext,
   offset: number,
   from: GuestData,
 ): Promise<void> {
-  if (image.mapping.hasDataFile) file.assertSound();
-  else file.assertNoOverlap(offset, offset + from.length);
-  return from instanceof Uint8Array
+  const end = offset + from.length;
+  if (image.mapping.hasDataFile) {
+    file.assertSound();
+  } else {
+    file.assertNoOverlap(offset, end);
+    if (!file.isKnown(end)) await file.assertKnown(offset, end);
+  }
+  await (from instanceof Uint8Array
     ? image.dataStorage.write(offset, from)
-    : copyGuestBytes(image.dataStorage, offset, from);
+    : copyGuestBytes(image.dataStorage, offset, from));
 }
 
 async function copyGuestBytes(storage: Storage, offset: number, from: StoredBytes): Promise<void> {
@@ -381,5 +391,16 @@ export function entryAt(geometry: Geometry, slice: MappedSlice, clusterStart: nu
 /** The entry of the cluster that begins at guest offset `clusterStart`. */
 export function entryOf(context: WriteContext, slice: MappedSlice, clusterStart: number): ClusterEntry {
   const { mapping } = context.image;
-  return readEntry(mapping, slice.table.view, entryAt(mapping.geometry, slice, clusterStart), clusterStart);
+  const at = entryAt(mapping.geometry, slice, clusterStart);
+  const entry = readEntry(mapping, slice.table.view, at, clusterStart);
+  if (context.proof.hasSuspects) assertLeadsSomewhere(context, entry, clusterStart);
+  return entry;
+}
+
+/** Whoever changes an entry that leads beyond the end of the file, where nothing was allocated, meets its damage. */
+function assertLeadsSomewhere(context: WriteContext, entry: ClusterEntry, guestOffset: number): void {
+  const { image, proof, file } = context;
+  if (image.mapping.hasDataFile) return;
+  const { start, end } = hostRangeOf(image.mapping.geometry, entry);
+  if (proof.isDangling(image, start, end)) file.refuseDamage(leadsNowhere("L2 table", start, guestOffset));
 }

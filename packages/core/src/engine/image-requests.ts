@@ -13,6 +13,7 @@ import { CompressedWriter } from "./compressed-writer.ts";
 import { cutOffUnusedEnd } from "./cut-off-file.ts";
 import { inPlaceOffset, writeGuestBytes } from "./guest-writer.ts";
 import { closeImage, type OpenImage, reloadImage } from "./open-image.ts";
+import { ReferenceProof } from "./proof/reference-proof.ts";
 import type { GiveBack } from "./transaction/metadata-transaction.ts";
 import { createRanges, createWriteContext, type WriteContext } from "./write-context.ts";
 
@@ -41,6 +42,7 @@ export class ImageRequests {
   /** Requests that change, flush or check the image; closing waits for them and for the reads. */
   readonly #accepted = new Epochs();
   readonly #ranges: RangeLock;
+  readonly #proof = new ReferenceProof();
   #writers: Writers | undefined;
   #begun: Promise<void> | undefined;
   #hasBegun = false;
@@ -328,7 +330,11 @@ export class ImageRequests {
     this.#hasBegun = false;
     this.#tracking = undefined;
     if (this.#image.readOnly) return;
-    const plain = createWriteContext(this.#image, { ranges: this.#ranges, reads: this.#reads });
+    const plain = createWriteContext(this.#image, {
+      ranges: this.#ranges,
+      reads: this.#reads,
+      proof: this.#proof,
+    });
     this.#writers = { plain, compressed: new CompressedWriter(plain) };
   }
 

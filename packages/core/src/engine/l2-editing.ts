@@ -108,6 +108,19 @@ export function writeCompressedEntry(
   slice.setUint32(at + 12, 0);
 }
 
+/** The host bytes start .. end (exclusive) that an entry refers to; none, 0 .. 0, if it refers to nothing. */
+export function hostRangeOf(
+  geometry: Geometry,
+  entry: ClusterEntry,
+): { readonly start: number; readonly end: number } {
+  if (entry.compressed) {
+    const { offset, length } = decodeCompressedDescriptor(geometry, entry.high, entry.low);
+    return { start: offset, end: offset + length };
+  }
+  if (entry.hostOffset === undefined) return { start: 0, end: 0 };
+  return { start: entry.hostOffset, end: entry.hostOffset + geometry.clusterSize };
+}
+
 /** Gives up the host clusters that an entry refers to, as soon as the entry is gone from the disk. */
 export function freeEntryClusters({ commit, image }: WriteContext, entry: ClusterEntry): void {
   const { geometry, hasDataFile } = image.mapping;

@@ -1,6 +1,7 @@
 /** L2 tables that may be changed: made where there are none, copied where a snapshot shares them. */
-import { Qcow2Error } from "../errors.ts";
+import { isQcow2Error, Qcow2Error } from "../errors.ts";
 import { l1EntryCopied, l1EntryOffset, setL1Entry } from "../format/l1-entry.ts";
+import { leadsNowhere } from "./guarded-file.ts";
 import { type GuestMapping, sliceBytesOf, sliceCoverageOf, sliceOffsetFor } from "./resolve.ts";
 import type { CachedTable } from "./table-cache.ts";
 import type { WriteContext } from "./write-context.ts";
@@ -22,13 +23,20 @@ export async function writableSlice(context: WriteContext, offset: number): Prom
   const { mapping } = context.image;
   const { l2Coverage } = mapping.geometry;
   const l1Index = Math.floor(offset / l2Coverage);
-  if (!l1EntryCopied(mapping.l1.view, l1Index)) await replaceL2Table(context, l1Index);
   const coverage = sliceCoverageOf(mapping.geometry);
   const start = Math.floor(offset / coverage) * coverage;
-  const sliceOffset = sliceOffsetFor(mapping, offset);
-  if (sliceOffset === undefined) throw copiedNothing(mapping, l1Index, offset);
-  const table = await mapping.l2Slices.pin(sliceOffset);
-  return { table, start, end: start + coverage };
+  try {
+    if (!l1EntryCopied(mapping.l1.view, l1Index)) await replaceL2Table(context, l1Index);
+    const sliceOffset = sliceOffsetFor(mapping, offset);
+    if (sliceOffset === undefined) throw copiedNothing(mapping, l1Index, offset);
+    const table = await mapping.l2Slices.pin(sliceOffset);
+    return { table, start, end: start + coverage };
+  } catch (error) {
+    const l2Offset = l1EntryOffset(mapping.l1.view, l1Index);
+    if (!isQcow2Error(error, "truncated") || error.data.structure !== "L2 table") throw error;
+    if (l2Offset < error.data.fileSize) throw error;
+    context.file.refuseDamage(leadsNowhere("L1 table", l2Offset, offset));
+  }
 }
 
 /** The slice that maps `offset`, if it is in memory and only the active disk uses its table. It is not pinned. */

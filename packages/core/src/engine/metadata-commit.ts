@@ -15,6 +15,7 @@ import { runBounded } from "./bounded.ts";
 import type { GuardedFile } from "./guarded-file.ts";
 import type { OpenImage } from "./open-image.ts";
 import type { MetadataClass } from "./overlap-classes.ts";
+import type { ReferenceProof } from "./proof/reference-proof.ts";
 import type { CachedTable, TableCopy } from "./table-cache.ts";
 
 /** Table writes under way at once. */
@@ -33,6 +34,8 @@ export interface MetadataCommitOptions {
   readonly file: GuardedFile;
   /** Reads that may still look at clusters that were freed. */
   readonly reads: Epochs;
+  /** Whoever frees has had it made before. */
+  readonly proof: ReferenceProof;
   /** Called for each host cluster that nothing refers to any more, before its refcount says so. */
   readonly onUnused: (cluster: number) => void;
   /** Called for each host cluster whose refcount became 0: it may be allocated. */
@@ -219,6 +222,8 @@ export class MetadataCommit {
         uncounted ??= cluster;
         continue;
       }
+      // There are more references than that says: the last of them would seem to be gone too soon.
+      if (this.#options.proof.isSuspect(cluster)) continue;
       if (refcount === 1) this.#options.onUnused(cluster);
       if (refcount === 1 && unused !== undefined) {
         addToRuns(unused, cluster, 1);

@@ -4,12 +4,15 @@ import { type Epochs, Mutex, RangeLock } from "./async-lock.ts";
 import { GuardedFile } from "./guarded-file.ts";
 import { MetadataCommit } from "./metadata-commit.ts";
 import type { OpenImage } from "./open-image.ts";
+import type { ReferenceProof } from "./proof/reference-proof.ts";
 
 export interface WriteContext {
   readonly image: OpenImage;
   readonly file: GuardedFile;
   readonly allocator: Allocator;
   readonly commit: MetadataCommit;
+  /** What of the refcounts may be believed. */
+  readonly proof: ReferenceProof;
   /** Held while L2 tables and clusters are allocated; never while guest data is written. */
   readonly allocation: Mutex;
   /** Guest bytes that a request is changing: whole clusters, unless no L2 entry changes. */
@@ -18,10 +21,10 @@ export interface WriteContext {
   readonly reads: Epochs;
 }
 
-/** `ranges` and `reads` outlive the context: whoever waits for them may go on with the next one. */
+/** `ranges`, `reads` and `proof` outlive the context: whoever waits for them may go on with the next one. */
 export function createWriteContext(
   image: OpenImage,
-  { ranges, reads }: Pick<WriteContext, "ranges" | "reads">,
+  { ranges, reads, proof }: Pick<WriteContext, "ranges" | "reads" | "proof">,
 ): WriteContext {
   const { clusterSize } = image.layout.geometry;
   const file = new GuardedFile(image);
@@ -29,6 +32,7 @@ export function createWriteContext(
     image,
     file,
     reads,
+    proof,
     onUnused: (cluster) => {
       image.reader.forgetDecompressed();
       dropTables(image, cluster * clusterSize, clusterSize);
@@ -36,12 +40,13 @@ export function createWriteContext(
     },
     onFreed: (cluster) => allocator.noteFreed(cluster),
   });
-  const allocator = new Allocator({ image, file, commit });
+  const allocator = new Allocator({ image, file, commit, proof });
   return {
     image,
     file,
     allocator,
     commit,
+    proof,
     reads,
     allocation: new Mutex(),
     ranges,

@@ -32,6 +32,25 @@ const FLUSHED_FREEING: StorageCost = cost({
   flushes: 3,
 });
 
+/**
+ * The first request that takes or gives up a cluster has all refcounts held against all references: the L1 table, the L2
+ * tables that there are (they lie together) and the refcount blocks.
+ */
+const EMPTY_PROOF: StorageCost = reads(2, L1_TABLE + CLUSTER);
+const FULL_PROOF: StorageCost = reads(3, L1_TABLE + (4 + 2) * CLUSTER);
+const both = (...costs: readonly StorageCost[]): StorageCost =>
+  costs.reduce(
+    (sum, next) => ({
+      reads: sum.reads + next.reads,
+      bytesRead: sum.bytesRead + next.bytesRead,
+      writes: sum.writes + next.writes,
+      bytesWritten: sum.bytesWritten + next.bytesWritten,
+      flushes: sum.flushes + next.flushes,
+      holes: sum.holes + next.holes,
+    }),
+    NOTHING,
+  );
+
 interface Expected {
   readonly request: StorageCost;
   readonly flush: StorageCost;
@@ -51,7 +70,7 @@ const EXPECTED: Readonly<Record<StorageCostName, Expected>> = {
   sequentialWriteInPieces: { request: writes(16, MIB), flush: FLUSHED_ALLOCATION },
   firstWrite: {
     // The refcount block.
-    request: cost({ reads: 1, bytesRead: CLUSTER, writes: 1, bytesWritten: CLUSTER }),
+    request: both(cost({ reads: 1, bytesRead: CLUSTER, writes: 1, bytesWritten: CLUSTER }), EMPTY_PROOF),
     flush: cost({ writes: 3, bytesWritten: 2 * CLUSTER + L1_TABLE, flushes: 3 }),
   },
   readCached: { request: reads(1, 4 * KIB), flush: FLUSHED_DATA },
@@ -59,17 +78,20 @@ const EXPECTED: Readonly<Record<StorageCostName, Expected>> = {
   readContiguous: { request: reads(1, MIB), flush: FLUSHED_DATA },
   zeroEmpty: {
     // Two L2 tables are made: the refcount block is read, and no data is written.
-    request: reads(1, CLUSTER),
+    request: both(reads(1, CLUSTER), EMPTY_PROOF),
     flush: cost({ writes: 4, bytesWritten: 3 * CLUSTER + L1_TABLE, flushes: 3 }),
   },
   zeroAllocated: {
     // The two L2 tables.
-    request: reads(2, 2 * CLUSTER),
+    request: both(reads(2, 2 * CLUSTER), FULL_PROOF),
     flush: cost({ writes: 2, bytesWritten: 2 * CLUSTER, flushes: 2 }),
   },
-  discardAllocated: { request: reads(2, 2 * CLUSTER), flush: FLUSHED_FREEING },
+  discardAllocated: { request: both(reads(2, 2 * CLUSTER), FULL_PROOF), flush: FLUSHED_FREEING },
   // The clusters lie in order: one hole.
-  discardAndUnmap: { request: reads(2, 2 * CLUSTER), flush: { ...FLUSHED_FREEING, holes: 1 } },
+  discardAndUnmap: {
+    request: both(reads(2, 2 * CLUSTER), FULL_PROOF),
+    flush: { ...FLUSHED_FREEING, holes: 1 },
+  },
 };
 
 describe("storage operations", () => {

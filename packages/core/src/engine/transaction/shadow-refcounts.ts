@@ -29,6 +29,8 @@ export class ShadowRefcounts {
   readonly #current: RefcountStore;
   readonly #storage: Storage;
   readonly #write: WriteNew;
+  readonly #prove: () => Promise<void>;
+  #isProved = false;
   readonly #clusterSize: number;
   readonly #codec: RefcountCodec;
   /** Refcounts in one block afterwards. */
@@ -49,6 +51,8 @@ export class ShadowRefcounts {
     readonly rewrite?: boolean | undefined;
     readonly storage: Storage;
     readonly write: WriteNew;
+    /** Called before anything is relied on that the current refcounts say. */
+    readonly prove: () => Promise<void>;
     readonly cacheBytes: number;
   }) {
     const { current, refcountBits } = options;
@@ -57,6 +61,7 @@ export class ShadowRefcounts {
     this.#current = current;
     this.#storage = options.storage;
     this.#write = options.write;
+    this.#prove = options.prove;
     this.#clusterSize = current.geometry.clusterSize;
     this.#codec = refcountCodec(Math.log2(refcountBits));
     this.#perBlock = (this.#clusterSize * 8) / refcountBits;
@@ -94,6 +99,7 @@ export class ShadowRefcounts {
    */
   async change(first: number, count: number, delta: 1 | -1): Promise<void> {
     const codec = this.#codec;
+    await this.#proveOnce();
     for (let cluster = first; cluster < first + count; ) {
       const block = Math.floor(cluster / this.#perBlock);
       const end = Math.min(first + count, (block + 1) * this.#perBlock);
@@ -138,6 +144,7 @@ export class ShadowRefcounts {
 
   /** As {@link allocate}, from cluster `from` on, which must be behind all that is in use. */
   async allocateBehind(from: number, count: number): Promise<number> {
+    await this.#proveOnce();
     this.#nextCluster = Math.max(this.#nextCluster, from);
     return await this.allocate(count);
   }
@@ -148,31 +155,12 @@ export class ShadowRefcounts {
    */
   async giveBackFreed(): Promise<void> {
     try {
-      const { codec, geometry } = this.#current;
-      const newCount = (cluster: number): number | Promise<number> =>
-        this.getResident(cluster) ?? this.get(cluster);
-      let end = 0;
-      for (let block = 0; block < this.#table.byteLength / REFCOUNT_TABLE_ENTRY_BYTES; block++) {
-        const offset = this.#offsetOf(block);
-        if (offset === 0) continue;
-        const last = await this.#blocks.with(offset, ({ view }) => {
-          let index = this.#perBlock - 1;
-          while (index >= 0 && this.#codec.get(view, index) === 0) index--;
-          return index;
-        });
-        if (last >= 0) end = block * this.#perBlock + last + 1;
-      }
+      const end = await this.#endOfUsed();
       // Neighbours are given back together: freed clusters come in long runs.
       let [runStart, runEnd] = [0, 0];
-      for (let block = 0; block < this.#current.table.entries; block++) {
-        const first = block * geometry.refcountsPerBlock;
-        const used = await this.#current.withBlock(block, (table) =>
-          table === undefined ? [] : usedIndexes(codec, table.view, geometry.refcountsPerBlock),
-        );
-        for (const index of used) {
-          const cluster = first + index;
+      for (const block of this.#changedBlocks()) {
+        for (const cluster of await this.#freedIn(block)) {
           if (cluster >= end) break;
-          if ((await newCount(cluster)) !== 0) continue;
           if (cluster !== runEnd) {
             await this.#punch(runStart, runEnd);
             runStart = cluster;
@@ -189,10 +177,47 @@ export class ShadowRefcounts {
     }
   }
 
+  /** The cluster after the last one in use. */
+  async #endOfUsed(): Promise<number> {
+    for (let block = this.#table.byteLength / REFCOUNT_TABLE_ENTRY_BYTES - 1; block >= 0; block--) {
+      const offset = this.#offsetOf(block);
+      if (offset === 0) continue;
+      const last = await this.#blocks.with(offset, ({ view }) => {
+        let index = this.#perBlock - 1;
+        while (index >= 0 && this.#codec.get(view, index) === 0) index--;
+        return index;
+      });
+      if (last >= 0) return block * this.#perBlock + last + 1;
+    }
+    return 0;
+  }
+
+  /** Indexes of the blocks in which refcounts may be others now, as they were divided before. */
+  #changedBlocks(): number[] {
+    const { table } = this.#current;
+    if (this.#rewrites) return Array.from({ length: table.entries }, (_, block) => block);
+    return [...this.#copied].filter((block) => block < table.entries).sort((a, b) => a - b);
+  }
+
+  /** The clusters of a block that were in use and are not any more. */
+  async #freedIn(block: number): Promise<number[]> {
+    const { codec, geometry } = this.#current;
+    const used = await this.#current.withBlock(block, (table) =>
+      table === undefined ? [] : usedIndexes(codec, table.view, geometry.refcountsPerBlock),
+    );
+    const freed: number[] = [];
+    for (const index of used) {
+      const cluster = block * geometry.refcountsPerBlock + index;
+      if ((this.getResident(cluster) ?? (await this.get(cluster))) === 0) freed.push(cluster);
+    }
+    return freed;
+  }
+
   /** Writes blocks and table; returns where the table is. Nothing may be changed afterwards. */
   async finish(): Promise<TableLocation> {
     if (this.#tableLocation !== undefined) return this.#tableLocation;
     const old = this.#current.table;
+    await this.#proveOnce();
     if (this.#rewrites) await this.#convertAll();
     await this.change(old.offset / this.#clusterSize, old.bytes.length / this.#clusterSize, -1);
     if (this.#rewrites) await this.#dropEmptyBlocks();
@@ -211,6 +236,12 @@ export class ShadowRefcounts {
     await this.#write(first * this.#clusterSize, bytes);
     this.#tableLocation = { offset: first * this.#clusterSize, length: bytes.length };
     return this.#tableLocation;
+  }
+
+  async #proveOnce(): Promise<void> {
+    if (this.#isProved) return;
+    await this.#prove();
+    this.#isProved = true;
   }
 
   #offsetOf(block: number): number {
@@ -339,6 +370,7 @@ export class ShadowRefcounts {
   /** The first of `count` clusters in a row that are free now and that nobody was given before. */
   async #takeFree(count: number): Promise<number> {
     const { codec, geometry } = this.#current;
+    await this.#proveOnce();
     const { refcountsPerBlock } = geometry;
     let run = 0;
     while (run < count) {
