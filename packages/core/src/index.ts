@@ -51,6 +51,7 @@ export {
   denyReferences,
   type References,
 } from "./references/references.ts";
+export { FinalFlush } from "./storage/final-flush.ts";
 export { MemoryStorage } from "./storage/memory-storage.ts";
 export { PartOfStorage, type PartOfStorageOptions } from "./storage/part-of-storage.ts";
 export type { Storage, StorageExtent } from "./storage/storage.ts";

@@ -51,7 +51,8 @@ import type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 import type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";
 import { zeroGuestRange } from "./engine/zero-writer.ts";
 import { isQcow2Error } from "./errors.ts";
-import { denyReferences } from "./references/references.ts";
+import { denyReferences, type References } from "./references/references.ts";
+import type { Storage } from "./storage/storage.ts";
 import type { StoredBytes } from "./storage/stored-bytes.ts";
 
 export type { BackingFileChange } from "./engine/backing-file.ts";
@@ -84,7 +85,8 @@ export class Qcow2Image implements WritableDisk {
 
   /**
    * Makes `options.storage` a new, empty image and opens it for writing. Nothing is touched before all options are
-   * found to be good and the backing file is open. The image is not durable before `flush` or `close`.
+   * found to be good and the backing file is open. The image counts from the first `flush`, or `close`, on: a power cut
+   * before it may leave anything, one after it everything that was flushed.
    * @throws Qcow2Error "invalid-option", and what opening throws
    */
   static async create(options: CreateOptions): Promise<Qcow2Image> {
@@ -101,10 +103,9 @@ export class Qcow2Image implements WritableDisk {
         storage,
         codecs,
         durability: "on-close",
-        references: {
-          openBackingFile: async (reference) => backing ?? references.openBackingFile(reference),
-          openDataFile: async (reference) => dataFile?.storage ?? references.openDataFile(reference),
-        },
+        // The disk that was opened is the answer once: another name is asked for like any other.
+        backing: backing === undefined ? undefined : async () => backing,
+        references: dataFile === undefined ? references : withDataFile(references, dataFile.storage),
       });
     } catch (error) {
       await backing?.close();
@@ -468,6 +469,14 @@ export class Qcow2Image implements WritableDisk {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** The data file of an image that has just been made is the storage that was given for it. */
+function withDataFile(references: References, storage: Storage): References {
+  return {
+    openBackingFile: (reference) => references.openBackingFile(reference),
+    openDataFile: async () => storage,
+  };
 }
 
 /** What `extents` tells of one disk, and not the failure that comes of another one being there by now. */

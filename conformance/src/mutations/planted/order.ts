@@ -1,6 +1,7 @@
 /** Mistakes in the order in which things reach the disk, and in what a failure leaves. */
 import type { Mutation } from "../mutation.ts";
 
+const GUARDED = "packages/core/src/engine/guarded-file.ts";
 const COMMIT = "packages/core/src/engine/metadata-commit.ts";
 const GUEST_WRITER = "packages/core/src/engine/guest-writer.ts";
 
@@ -8,7 +9,7 @@ export const ORDER: readonly Mutation[] = [
   {
     name: "L2 tables written without waiting for the data and refcounts that they refer to",
     file: COMMIT,
-    find: `await this.barrier();
+    find: `await this.#barrier(isOrdered);
         await this.#writeAll("active-l2", slices);`,
     replace: `await this.#writeAll("active-l2", slices);`,
     suite: "power-cut",
@@ -25,7 +26,7 @@ export const ORDER: readonly Mutation[] = [
   {
     name: "refcounts decreased before the reference is removed from the disk",
     file: COMMIT,
-    find: `await this.barrier();
+    find: `await this.#barrier(isOrdered);
       await this.#options.reads.drain();
       await this.#applyFrees(frees);`,
     replace: `await this.#options.reads.drain();
@@ -47,17 +48,38 @@ export const ORDER: readonly Mutation[] = [
   {
     name: "a flush that does not flush",
     file: COMMIT,
-    find: `await this.#write();
-      await this.#flushStorages();`,
-    replace: "await this.#write();",
+    find: `await this.#write(wasOrdered);
+      await this.#options.file.flush();`,
+    replace: "await this.#write(wasOrdered);",
     suite: "power-cut",
   },
   {
     name: "a flush that forgets the external data file",
-    file: COMMIT,
-    find: "if (dataStorage !== storage)",
-    replace: "if (false)",
+    file: GUARDED,
+    find: "Array.from(new Set([dataStorage, storage]), flushesOf)",
+    replace: "Array.from([dataStorage, storage].slice(1), flushesOf)",
     suite: "power-cut",
+  },
+  {
+    name: "an image that was created never given an order, however long it is used",
+    file: COMMIT,
+    find: "durability.isOrdered = true;",
+    replace: "",
+    suite: "power-cut",
+  },
+  {
+    name: "a flush that failed tried again as if nothing had been lost",
+    file: "packages/core/src/storage/final-flush.ts",
+    find: "this.#failure ??= { error };",
+    replace: "",
+    suite: "faults",
+  },
+  {
+    name: "two flushes of one file at the same time",
+    file: "packages/core/src/storage/final-flush.ts",
+    find: "if (this.#running === undefined) return this.#begin();",
+    replace: "if (this.#next === undefined) return this.#begin();",
+    suite: "core-tests",
   },
   {
     name: "what a failed write allocated never given back",
@@ -76,15 +98,15 @@ export const ORDER: readonly Mutation[] = [
   {
     name: "the header switched to a refcount table that is not yet durable",
     file: COMMIT,
-    find: `await this.#writeRefcounts();
-      await this.barrier();`,
-    replace: "await this.#writeRefcounts();",
+    find: `await this.#writeRefcounts(isOrdered);
+      await this.#barrier(isOrdered);`,
+    replace: "await this.#writeRefcounts(isOrdered);",
     suite: "power-cut",
   },
   {
     name: "a refcount table entry written before its block",
     file: COMMIT,
-    find: `if (entries.length > 0) await this.barrier();
+    find: `if (entries.length > 0) await this.#barrier(isOrdered);
       await this.#writeAll("refcount-table", entries);`,
     replace: `await this.#writeAll("refcount-table", entries);`,
     suite: "power-cut",
@@ -92,7 +114,7 @@ export const ORDER: readonly Mutation[] = [
   {
     name: "an L1 entry written before its L2 table is durable",
     file: COMMIT,
-    find: `if (entries.length > 0) await this.barrier();
+    find: `if (entries.length > 0) await this.#barrier(isOrdered);
         await this.#writeAll("active-l1", entries);`,
     replace: `await this.#writeAll("active-l1", entries);`,
     suite: "power-cut",

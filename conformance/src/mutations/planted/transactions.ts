@@ -19,7 +19,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     name: "the header switched to a snapshot that is not yet durable",
     file: TRANSACTION,
     find: `if (hasNewTables) {
-      await storage.flush();`,
+      await this.#context.file.flush();`,
     replace: "if (hasNewTables) {",
     suite: "transactions",
   },
@@ -27,7 +27,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     name: "a change of the metadata that is over before it is durable",
     file: TRANSACTION,
     find: `await context.file.write("main-header", 0, header.sector);
-      await storage.flush();`,
+      await context.file.flush();`,
     replace: `await context.file.write("main-header", 0, header.sector);`,
     suite: "transactions",
   },
@@ -48,7 +48,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
   {
     name: "a longer backing file that shows through when the disk grows",
     file: RESIZE,
-    find: "revealsBacking: size > oldSize && image.backing !== undefined && image.backing.size > oldSize,",
+    find: "revealsBacking: size > oldSize && mayReveal(image, oldSize),",
     replace: "revealsBacking: false,",
     suite: "transactions",
   },
@@ -165,8 +165,8 @@ export const TRANSACTIONS: readonly Mutation[] = [
   {
     name: "data that a deleted snapshot shared with the disk freed",
     file: TREE,
-    find: "await refcounts.change(first, count, 1);",
-    replace: "await refcounts.change(first, count > 1 ? count - 1 : count, 1);",
+    find: "await refcounts.addUser(first, count);",
+    replace: "await refcounts.addUser(first, count > 1 ? count - 1 : count);",
     suite: "transactions",
   },
   {

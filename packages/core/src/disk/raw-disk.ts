@@ -1,5 +1,6 @@
 import { assertOffset, Qcow2Error, refuseOption } from "../errors.ts";
 import { SECTOR_SIZE } from "../limits.ts";
+import { flushStorage } from "../storage/final-flush.ts";
 import { startOfPart } from "../storage/part-of-storage.ts";
 import { readOrZeroes } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -158,7 +159,7 @@ export class RawDisk implements WritableDisk {
   }
 
   async flush(): Promise<void> {
-    if (!this.readOnly) await this.storage.flush();
+    if (!this.readOnly) await flushStorage(this.storage);
   }
 
   async close(): Promise<void> {

@@ -23,13 +23,13 @@ export async function beginWriting({ image, file }: WriteContext): Promise<void>
   await file.begin();
   const clearedFeatures = await clearUnknownAutoclearBits(image, file);
   const markedBitmaps = await markBitmapsInUse(image, file);
-  if (image.durability === "crash-safe" && (clearedFeatures || markedBitmaps)) await image.storage.flush();
+  if (image.durability.isOrdered && (clearedFeatures || markedBitmaps)) await file.flush();
 }
 
 /** As {@link beginWriting}, for changes that leave guest data as it is: bitmaps stay true. */
 export async function beginChangingMetadata({ image, file }: WriteContext): Promise<void> {
   await file.begin();
-  if (await clearUnknownAutoclearBits(image, file)) await image.storage.flush();
+  if (await clearUnknownAutoclearBits(image, file)) await file.flush();
 }
 
 async function clearUnknownAutoclearBits({ layout }: OpenImage, file: GuardedFile): Promise<boolean> {

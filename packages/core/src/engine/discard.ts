@@ -5,6 +5,7 @@ import { punchDataFile, zeroRawDataFile } from "./data-file.ts";
 import { entryAt, entryOf } from "./guest-writer.ts";
 import { ALL_SUBCLUSTERS, freeEntryClusters, writeStandardEntry } from "./l2-editing.ts";
 import type { MappedSlice } from "./l2-tables.ts";
+import { hasBacking } from "./open-image.ts";
 import type { WriteContext } from "./write-context.ts";
 
 export interface DiscardOptions {
@@ -26,7 +27,7 @@ export async function discardGuestRange(
 ): Promise<void> {
   const { image } = context;
   const { version, geometry } = image.mapping;
-  if (version < 3 && image.layout.backingFile !== undefined && !revealBacking) return;
+  if (version < 3 && hasBacking(image) && !revealBacking) return;
   const first = roundUp(start, geometry.clusterSize);
   const last = end === image.size ? end : roundDown(end, geometry.clusterSize);
   if (first >= last) return;
@@ -60,11 +61,11 @@ function discardCluster(
   clusterStart: number,
   revealBacking: boolean,
 ): void {
-  const { mapping, layout } = context.image;
+  const { mapping } = context.image;
   const old = entryOf(context, slice, clusterStart);
   const isEmpty = !old.compressed && old.hostOffset === undefined;
   // Nothing to give up, and nothing to hide: subclusters that read as zeroes do so either way.
-  if (isEmpty && (revealBacking ? old.zeroBits === 0 : layout.backingFile === undefined)) return;
+  if (isEmpty && (revealBacking ? old.zeroBits === 0 : !hasBacking(context.image))) return;
   writeStandardEntry(mapping.geometry, slice.table.view, entryAt(mapping.geometry, slice, clusterStart), {
     hostOffset: undefined,
     copied: false,

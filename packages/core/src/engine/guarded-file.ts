@@ -7,6 +7,7 @@ import { INCOMPATIBLE_CORRUPT } from "../format/feature-bits.ts";
 import { roundDown, roundUp } from "../format/geometry.ts";
 import { HEADER_INCOMPATIBLE_FEATURES_AT } from "../format/header.ts";
 import { viewOf } from "../format/uint64.ts";
+import { type FinalFlush, flushesOf, flushStorage } from "../storage/final-flush.ts";
 import { readExactly } from "../storage/read-exactly.ts";
 import { MetadataMap, type Overlap } from "./metadata-map.ts";
 import type { OpenImage } from "./open-image.ts";
@@ -30,10 +31,14 @@ export class GuardedFile {
   #failure: Qcow2Error | undefined;
   /** Host bytes before this are in the file, or in the cluster that it ends in. */
   #knownEnd = 0;
+  /** Of the image file and of the file that guest data is in: nothing is promised for either once one has failed. */
+  readonly #flushes: readonly FinalFlush[];
   #marked: Promise<void> = Promise.resolve();
 
   constructor(image: OpenImage) {
     this.#image = image;
+    const { storage, dataStorage } = image;
+    this.#flushes = Array.from(new Set([dataStorage, storage]), flushesOf);
   }
 
   /** Has to be called before the first write. */
@@ -102,9 +107,18 @@ export class GuardedFile {
     throw damage;
   }
 
-  /** Throws if damaged metadata was met before: whatever else is written could make it worse. */
+  /**
+   * Resolves when everything that was written to the image's files before the call survives a power cut. If that fails,
+   * nobody knows what is on the disk: from then on everything is refused, with that reason.
+   */
+  async flush(): Promise<void> {
+    for (const flushes of this.#flushes) await flushes.flush();
+  }
+
+  /** Throws if damaged metadata was met, or a flush has failed: whatever else is written could make it worse. */
   assertSound(): void {
     if (this.#failure !== undefined) throw this.#failure;
+    for (const { failure } of this.#flushes) if (failure !== undefined) throw failure.error;
   }
 
   /** From now on everything is refused for that reason: nobody knows what the image's header says. */
@@ -120,7 +134,12 @@ export class GuardedFile {
 
   /** True once {@link assertSound} throws. */
   get isRefusing(): boolean {
-    return this.#failure !== undefined;
+    return this.#failure !== undefined || this.hasFailedFlush;
+  }
+
+  /** True once a flush has failed: no later one succeeds. */
+  get hasFailedFlush(): boolean {
+    return this.#flushes.some(({ failure }) => failure !== undefined);
   }
 
   /** Resolves when the image is marked as corrupt, if it has to be. */
@@ -141,7 +160,7 @@ export class GuardedFile {
     await readExactly(storage, HEADER_INCOMPATIBLE_FEATURES_AT, features, "Header");
     viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) | INCOMPATIBLE_CORRUPT);
     await storage.write(HEADER_INCOMPATIBLE_FEATURES_AT, features);
-    await storage.flush();
+    await flushStorage(storage);
   }
 }
 

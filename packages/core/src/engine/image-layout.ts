@@ -92,7 +92,7 @@ export function decodeImageLayout(bytes: Uint8Array, fileSize: number | undefine
     throw invalid("backing file offset", "Invalid backing file offset", header.backingFileOffset);
   }
   const backingOffset = Number(header.backingFileOffset);
-  const extensionsEnd = Math.min(backingOffset > 0 ? backingOffset : clusterSize, bytes.length);
+  const extensionsEnd = backingOffset > 0 ? backingOffset : clusterSize;
   const decodedExtensions = tryDecodeExtensions(bytes, header.headerLength, extensionsEnd);
   checkFeatures(header, decodedExtensions);
   const extensions = decodeHeaderExtensions(bytes, header.headerLength, extensionsEnd);

@@ -273,6 +273,7 @@ export class ImageRequests {
       await writers?.compressed.padFile();
       // Freed clusters are counted as free only after the tables are written: hence more than one round.
       while (this.#hasUnflushedChanges || writers?.plain.commit.isDirty) await this.#flush();
+      if (writers?.plain.file.hasFailedFlush) writers.plain.file.assertSound();
       if (writers !== undefined) await cutOffUnusedEnd(writers.plain);
       // Last of all: what the writer knows of the tables is not true any more afterwards.
       await this.#storeBitmaps();

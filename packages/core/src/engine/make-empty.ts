@@ -21,6 +21,11 @@ export async function makeEmpty(context: WriteContext, options: TransactionOptio
       operation: "make empty",
     });
   }
+  if (image.metadataOnly && image.layout.hasDataFile) {
+    throw new Qcow2Error("unsupported", "Emptying needs the external data file, which was not opened", {
+      operation: "make empty",
+    });
+  }
   if (isEmpty(image)) return async () => undefined;
   const giveBack = await MetadataTransaction.run(
     context,

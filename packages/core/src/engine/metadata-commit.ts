@@ -88,42 +88,51 @@ export class MetadataCommit {
 
   /** Writes everything that is changed now, without waiting until it is durable. */
   write(): Promise<void> {
-    return this.#mutex.run(() => this.#write());
+    return this.#mutex.run(() => this.#write(this.#image.durability.isOrdered));
   }
 
   /** Writes everything that is changed now; resolves when it, and all guest data written before, is durable. */
   flush(): Promise<void> {
     return this.#mutex.run(async () => {
-      await this.#write();
-      await this.#flushStorages();
+      const { durability } = this.#image;
+      const wasOrdered = durability.isOrdered;
+      // From now on, so that whoever writes beside the first flush has an order by the time that it has succeeded.
+      durability.isOrdered = true;
+      await this.#write(wasOrdered);
+      await this.#options.file.flush();
     });
   }
 
   /** Writes changed refcount blocks and table entries only, and makes them durable. */
   writeRefcounts(): Promise<void> {
     return this.#mutex.run(async () => {
-      await this.#writeRefcounts();
-      await this.barrier();
+      const isOrdered = this.#image.durability.isOrdered;
+      await this.#writeRefcounts(isOrdered);
+      await this.#barrier(isOrdered);
     });
   }
 
   /** Resolves when what was written so far is durable, in images that promise an order. */
   async barrier(): Promise<void> {
-    if (this.#image.durability === "crash-safe") await this.#flushStorages();
+    await this.#barrier(this.#image.durability.isOrdered);
   }
 
-  async #write(): Promise<void> {
+  async #barrier(isOrdered: boolean): Promise<void> {
+    if (isOrdered) await this.#options.file.flush();
+  }
+
+  async #write(isOrdered: boolean): Promise<void> {
     const { l2Slices, l1 } = this.#image.mapping;
     const slices = l2Slices.takeDirty();
     const entries = l1.takeDirty();
     const frees = this.#pendingFrees;
     this.#pendingFrees = [];
     try {
-      await this.#writeRefcounts();
+      await this.#writeRefcounts(isOrdered);
       if (slices.length > 0 || entries.length > 0 || frees.length > 0) {
-        await this.barrier();
+        await this.#barrier(isOrdered);
         await this.#writeAll("active-l2", slices);
-        if (entries.length > 0) await this.barrier();
+        if (entries.length > 0) await this.#barrier(isOrdered);
         await this.#writeAll("active-l1", entries);
       }
     } catch (error) {
@@ -135,7 +144,7 @@ export class MetadataCommit {
     l2Slices.written(slices);
     if (frees.length === 0) return;
     try {
-      await this.barrier();
+      await this.#barrier(isOrdered);
       await this.#options.reads.drain();
       await this.#applyFrees(frees);
     } catch (error) {
@@ -143,16 +152,16 @@ export class MetadataCommit {
       this.#freeLater(frees);
       throw error;
     }
-    await this.#writeRefcounts();
+    await this.#writeRefcounts(isOrdered);
   }
 
-  async #writeRefcounts(): Promise<void> {
+  async #writeRefcounts(isOrdered: boolean): Promise<void> {
     const { blocks, table } = this.#image.refcounts;
     const copies: readonly TableCopy[] = blocks.takeDirty();
     const entries = table.takeDirty();
     try {
       await this.#writeAll("refcount-block", copies);
-      if (entries.length > 0) await this.barrier();
+      if (entries.length > 0) await this.#barrier(isOrdered);
       await this.#writeAll("refcount-table", entries);
     } catch (error) {
       blocks.notWritten(copies);
@@ -257,12 +266,6 @@ export class MetadataCommit {
     await runBounded(PARALLEL_WRITES, writes, ({ offset, bytes }) =>
       this.#options.file.write(metadataClass, offset, bytes),
     );
-  }
-
-  async #flushStorages(): Promise<void> {
-    const { storage, dataStorage } = this.#image;
-    if (dataStorage !== storage) await dataStorage.flush();
-    await storage.flush();
   }
 }
 

@@ -11,6 +11,7 @@ import { DEFAULT_L2_CACHE_BYTES, DEFAULT_REFCOUNT_CACHE_BYTES, MAX_L1_BYTES } fr
 import { denyReferences, type References } from "../references/references.ts";
 import { readExactly } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
+import { unopenedStorage } from "../storage/unopened-storage.ts";
 import { GuestReader } from "./guest-reader.ts";
 import { checkTable, type ImageLayout, readImageLayout } from "./image-layout.ts";
 import { overlapClasses as classesOf, type MetadataClass, type OverlapCheck } from "./overlap-classes.ts";
@@ -46,7 +47,8 @@ export interface OpenOptions {
   readonly refcountCacheBytes?: number | undefined;
   /**
    * "crash-safe" (default) orders writes so that a power cut at any point leaves an intact image. "on-close" orders
-   * nothing until `flush` or `close`: for new images that do not count until they are complete.
+   * nothing until the first `flush`, or `close`: for new images that do not count until they are complete. From the first
+   * flush on it is the same as "crash-safe".
    */
   readonly durability?: "crash-safe" | "on-close" | undefined;
   /**
@@ -70,13 +72,19 @@ interface CacheBytes {
   readonly refcounts: number;
 }
 
+/** Shared by all states of an open image. */
+interface Durability {
+  /** True if writes reach the disk in an order that leaves an intact image wherever a power cut falls. */
+  isOrdered: boolean;
+}
+
 /** An open image; what the public class and the engine's parts share. */
 export interface OpenImage {
   readonly storage: Storage;
   readonly layout: ImageLayout;
   readonly readOnly: boolean;
   readonly metadataOnly: boolean;
-  readonly durability: "crash-safe" | "on-close";
+  readonly durability: Durability;
   readonly discard: "ignore" | "unmap";
   readonly overlapClasses: ReadonlySet<MetadataClass>;
   readonly cacheBytes: CacheBytes;
@@ -90,7 +98,7 @@ export interface OpenImage {
   /** For each bitmap an object that stays the same, also when the image is read again, until other bits are stored for it. */
   readonly bitmapContents: readonly object[];
   readonly backing: Disk | undefined;
-  /** Where guest clusters are: the image file itself or the external data file. */
+  /** Where guest clusters are: the image file itself or the external data file, which may not have been opened. */
   readonly dataStorage: Storage;
   readonly mapping: GuestMapping;
   readonly refcounts: RefcountStore;
@@ -119,7 +127,7 @@ export async function openImage(options: OpenOptions, repairDirty?: RepairDirty)
   };
   const tables = await loadTables(storage, layout, cacheBytes, options.snapshot);
   const references = options.references ?? denyReferences();
-  const dataStorage = metadataOnly ? storage : await openDataStorage(layout, storage, references, readOnly);
+  const dataStorage = await openDataStorage(layout, { storage, references, readOnly, metadataOnly });
   try {
     const backing = metadataOnly ? undefined : await openBacking(layout, { ...options, references });
     const codec = options.codecs?.[layout.compressionType];
@@ -129,7 +137,7 @@ export async function openImage(options: OpenOptions, repairDirty?: RepairDirty)
       layout,
       readOnly,
       metadataOnly,
-      durability: options.durability ?? "crash-safe",
+      durability: { isOrdered: options.durability !== "on-close" },
       discard: options.discard ?? "ignore",
       overlapClasses,
       cacheBytes,
@@ -182,6 +190,14 @@ export async function closeImage(image: OpenImage): Promise<void> {
       await image.storage.close();
     }
   }
+}
+
+/**
+ * True if another disk shows where the image defines nothing: the one that is open, whatever the header says, or one that
+ * the header names for whoever opens the image next.
+ */
+export function hasBacking({ backing, layout }: OpenImage): boolean {
+  return backing !== undefined || layout.backingFile !== undefined;
 }
 
 /** True if the data file is to stay readable as a raw image on its own. */
@@ -316,11 +332,15 @@ async function snapshotL1Table(
 
 async function openDataStorage(
   layout: ImageLayout,
-  storage: Storage,
-  references: References,
-  readOnly: boolean,
+  {
+    storage,
+    references,
+    readOnly,
+    metadataOnly,
+  }: Pick<OpenImage, "storage" | "references" | "readOnly" | "metadataOnly">,
 ): Promise<Storage> {
   if (!layout.hasDataFile) return storage;
+  if (metadataOnly) return unopenedStorage("the external data file");
   if (layout.dataFile === undefined) {
     throw new Qcow2Error("invalid-image", "The image needs an external data file but does not name it", {
       structure: "data file extension",

@@ -7,6 +7,7 @@ import { discardClusters } from "./discard.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, subclusterBits, writeStandardEntry } from "./l2-editing.ts";
 import type { MappedSlice } from "./l2-tables.ts";
+import { hasBacking } from "./open-image.ts";
 import type { WriteContext } from "./write-context.ts";
 
 /** Zeroes are written as data in pieces of this size. */
@@ -49,7 +50,7 @@ async function zeroInVersion2(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const whole = wholeUnits(context, start, end);
-  if (context.image.layout.backingFile !== undefined || whole.start >= whole.end) {
+  if (hasBacking(context.image) || whole.start >= whole.end) {
     await writeZeroData(context, start, end, signal);
     return;
   }

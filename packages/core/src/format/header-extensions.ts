@@ -19,28 +19,34 @@ export interface HeaderExtension {
 
 /**
  * Decodes the extensions in bytes[start, end) up to the end marker (or `end`, where the backing file's name
- * begins or the first cluster ends).
- * @throws Qcow2Error "invalid-image" if an extension does not fit.
+ * begins or the first cluster ends). `bytes` may end before that: what a short file does not have reads as zeroes, and so
+ * as the end marker.
+ * @throws Qcow2Error "invalid-image" if an extension does not fit, be it only its own header, as in QEMU.
  */
 export function decodeHeaderExtensions(bytes: Uint8Array, start: number, end: number): HeaderExtension[] {
   const view = viewOf(bytes);
   const extensions: HeaderExtension[] = [];
-  for (let at = start; at + 8 <= end; ) {
+  for (let at = start; at < end; ) {
+    const room = Math.min(end, bytes.length) - at - 8;
+    if (at + 8 > end) throw tooLarge(at, 8, end - at);
+    if (room < 0) break;
     const type = view.getUint32(at);
     const length = view.getUint32(at + 4);
     if (type === EXTENSION_END) break;
-    if (length > end - at - 8) {
-      throw new Qcow2Error("invalid-image", "Header extension too large", {
-        structure: "header extension",
-        offset: at,
-        found: length,
-        expected: end - at - 8,
-      });
-    }
+    if (length > room) throw tooLarge(at, length, room);
     extensions.push({ type, data: bytes.slice(at + 8, at + 8 + length) });
     at += 8 + Math.ceil(length / 8) * 8;
   }
   return extensions;
+}
+
+function tooLarge(offset: number, found: number, expected: number): Qcow2Error<"invalid-image"> {
+  return new Qcow2Error("invalid-image", "Header extension too large", {
+    structure: "header extension",
+    offset,
+    found,
+    expected,
+  });
 }
 
 /**

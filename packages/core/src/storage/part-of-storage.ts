@@ -1,4 +1,5 @@
 import { assertOffset, Qcow2Error } from "../errors.ts";
+import { flushStorage } from "./final-flush.ts";
 import type { Storage, StorageExtent } from "./storage.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 
@@ -109,7 +110,7 @@ export class PartOfStorage implements Storage, AsyncDisposable {
   }
 
   async flush(): Promise<void> {
-    await this.#whole.flush();
+    await flushStorage(this.#whole);
   }
 
   async close(): Promise<void> {

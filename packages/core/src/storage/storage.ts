@@ -35,7 +35,11 @@ export interface Storage {
   /** Sets the length; growth reads as zeroes. */
   truncate(size: number): Promise<void>;
 
-  /** Resolves when everything written before the call survives a power cut. */
+  /**
+   * Resolves when everything written before the call survives a power cut. A failure is final: the host may have lost
+   * what was written and tells of it once, so that no flush beside or after it succeeds until the storage is opened anew
+   * (`FinalFlush` does that). Images and disks keep to this whatever the storage does.
+   */
   flush(): Promise<void>;
 
   /** Releases the host's resources. It does not flush. Safe to call twice. */

@@ -33,7 +33,6 @@ describe("header extensions", () => {
     const bytes = bytesOf(TWO_EXTENSIONS);
     expect(decodeHeaderExtensions(bytes, 0, 16)).toHaveLength(1);
     expect(decodeHeaderExtensions(bytes, 16, 32)).toHaveLength(1);
-    expect(decodeHeaderExtensions(bytes, 0, 7)).toEqual([]);
   });
 
   it("after the marker are not looked at", () => {
@@ -104,5 +103,17 @@ describe("bitmaps extension", () => {
       thrown = error;
     }
     expect(isQcow2Error(thrown, "invalid-image") && thrown.data.found).toBe(25);
+  });
+});
+
+describe("room", () => {
+  it.each([1, 4, 7])("of %s bytes before the end is too little for an extension, as in QEMU", (left) => {
+    const bytes = new Uint8Array(512);
+    expect(() => decodeHeaderExtensions(bytes, 512 - left, 512)).toThrow("Header extension too large");
+  });
+
+  it("of none is the end, and so is what a short file does not have", () => {
+    expect(decodeHeaderExtensions(new Uint8Array(512), 512, 512)).toEqual([]);
+    expect(decodeHeaderExtensions(new Uint8Array(107), 104, 512)).toEqual([]);
   });
 });

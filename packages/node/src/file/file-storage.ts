@@ -1,7 +1,14 @@
 import fs from "node:fs";
 import { constants } from "node:os";
 import { promisify } from "node:util";
-import { assertOffset, Qcow2Error, type Storage, type StorageExtent, type StoredBytes } from "@qcow2/core";
+import {
+  assertOffset,
+  FinalFlush,
+  Qcow2Error,
+  type Storage,
+  type StorageExtent,
+  type StoredBytes,
+} from "@qcow2/core";
 import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks/image-locks.ts";
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { CacheDropper } from "./cache-dropper.ts";
@@ -74,7 +81,9 @@ export class FileStorage implements Storage {
   #inFlight = 0;
   #whenIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
-  #flushFailure: { readonly error: unknown } | undefined;
+  readonly #flushes: FinalFlush = new FinalFlush(() => this.#sync());
+  /** The next flush has to take the file's own attributes along. */
+  #flushesAttributes = false;
 
   private constructor(
     file: OpenedFile,
@@ -199,26 +208,26 @@ export class FileStorage implements Storage {
   }
 
   /**
-   * Does nothing with the cache mode "unsafe". After a failed flush nobody knows what is on the disk, and the host forgets the failure: it stays failed here.
+   * Does nothing with the cache mode "unsafe". After a failed flush nobody knows what is on the disk, and the host forgets
+   * the failure: here it is final, also for those who flush at the same time.
    */
   async flush(): Promise<void> {
     this.#assertOpen();
     if (this.readOnly || this.#cache === "unsafe") return;
-    if (this.#flushFailure !== undefined) throw this.#flushFailure.error;
-    try {
-      await this.#host("flush", undefined, () => fdatasync(this.#fd));
-    } catch (error) {
-      this.#flushFailure ??= { error };
-      throw error;
-    }
-    this.#dropper?.afterFlush();
+    await this.#flushes.flush();
   }
 
   /** Like {@link flush}, and the file's own attributes (owner, permissions, times) too. */
   async flushAttributes(): Promise<void> {
+    this.#flushesAttributes = true;
     await this.flush();
-    if (this.readOnly || this.#cache === "unsafe") return;
-    await this.#host("flush", undefined, () => fsync(this.#fd));
+  }
+
+  async #sync(): Promise<void> {
+    const sync = this.#flushesAttributes ? fsync : fdatasync;
+    this.#flushesAttributes = false;
+    await this.#host("flush", undefined, () => sync(this.#fd));
+    this.#dropper?.afterFlush();
   }
 
   /** True once {@link close} was called. */

@@ -33,17 +33,21 @@ interface Cut {
   readonly choice: "nothing" | "everything" | "newest" | "drawn";
 }
 
-/** States that a power cut may leave, about `states` of them, in order of time. `initial` is what the files held. */
+/**
+ * States that a power cut may leave, about `states` of them, in order of time. `initial` is what the files held. With
+ * `from`, cuts fall after that moment only.
+ */
 export function* crashStates(
   timeline: Timeline,
   initial: ShapeFiles,
   states: number,
   random: Random,
+  from: number = 0,
 ): Generator<CrashState> {
   const { image, data, backing } = initial;
   const written = new Map([["image", image]]);
   if (data !== undefined) written.set("data", data);
-  for (const state of crashStatesOf(timeline, written, states, random)) {
+  for (const state of crashStatesOf(timeline, written, states, random, from)) {
     const files = {
       image: state.files.get("image") as MemoryStorage,
       data: state.files.get("data"),
@@ -59,19 +63,22 @@ export function* crashStatesOf(
   initial: FilesByRole,
   states: number,
   random: Random,
+  from: number = 0,
 ): Generator<CrashState<FilesByRole>> {
   const disks = new CrashDisks(timeline, initial);
-  for (const cut of drawCuts(timeline, states, random)) yield { at: cut.at, ...disks.cut(cut, random) };
+  for (const cut of drawCuts(timeline, states, random, from)) yield { at: cut.at, ...disks.cut(cut, random) };
 }
 
 /**
  * Each moment with nothing and with everything that was pending, drawn states in between, and each write to the header
  * alone; in order of time.
  */
-function drawCuts({ events }: Timeline, states: number, random: Random): Cut[] {
+function drawCuts({ events }: Timeline, states: number, random: Random, from: number): Cut[] {
   const moments: number[] = [];
-  for (const [index, event] of events.entries()) if (event.kind !== "flush-begun") moments.push(index + 1);
-  const cuts: Cut[] = [{ at: 0, choice: "nothing" }];
+  for (const [index, event] of events.entries()) {
+    if (event.kind !== "flush-begun" && index + 1 >= from) moments.push(index + 1);
+  }
+  const cuts: Cut[] = [{ at: from, choice: "nothing" }];
   const isFew = moments.length * 3 <= states;
   for (let count = 1; count < states; count++) {
     const round = Math.floor((count - 1) / Math.max(1, moments.length));
@@ -87,7 +94,7 @@ function drawCuts({ events }: Timeline, states: number, random: Random): Cut[] {
   }
   // What the header switches to has to be durable before: such a write is always tried without what was pending.
   for (const [index, event] of events.entries()) {
-    if (event.kind === "begun" && isHeaderWrite(event.write)) {
+    if (event.kind === "begun" && isHeaderWrite(event.write) && index + 1 >= from) {
       cuts.push({ at: index + 1, choice: "newest" });
     }
   }

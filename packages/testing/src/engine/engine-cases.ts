@@ -12,6 +12,10 @@ export interface EngineCase {
   /** Bytes of each table cache. */
   readonly cacheBytes: number;
   readonly discard: "ignore" | "unmap";
+  /** "created": the image is used on as it was created; "opened": it was closed, and is opened again. */
+  readonly begins: "created" | "opened";
+  /** The image is closed and opened again after so many batches, if there are more. */
+  readonly reopensAfter: number;
   /** A persistent bitmap follows the disk, where the image can have one. */
   readonly isFollowed: boolean;
   /** Decides what the case leaves open: crash states, schedules, faults. */
@@ -37,6 +41,8 @@ export function engineCaseArbitrary(
     cacheBytes: fc.constantFrom(1, 1, 4096, 2 ** 20),
     discard: fc.constantFrom<EngineCase["discard"]>("ignore", "unmap"),
     isFollowed: fc.boolean(),
+    begins: fc.constantFrom<EngineCase["begins"]>("opened", "created"),
+    reopensAfter: fc.nat(2 * maxBatches),
     seed: fc.nat(2 ** 31 - 1),
   });
 }

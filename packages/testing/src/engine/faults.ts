@@ -1,6 +1,7 @@
 /**
  * Failing storage: one operation, or all from one on, fails. The error reaches the caller as a `Qcow2Error`; what did not
- * fail is done; what failed once succeeds when it is tried again; and the image is never corrupt.
+ * fail is done; what failed once succeeds when it is tried again, except a flush: nobody knows what it left, so that from
+ * then on no flush, and no closing, says that all is well. And the image is never corrupt.
  */
 import { isQcow2Error, type Qcow2Image } from "@qcow2/core";
 import { Random } from "../random.ts";
@@ -61,8 +62,11 @@ async function runWithFault(
       await runBatch(image, shape, batch, candidates, fault);
     }
     await expectLive(image, candidates);
+    const wasMet = fault !== undefined && (storages.get(fault.role)?.countOf(fault.kind) ?? 0) >= fault.at;
     isClosed = await succeeds("close", image.close());
     if (!isClosed && fault === undefined) throw new Error("closing failed without a fault");
+    if (isClosed && wasMet && fault?.kind === "flush")
+      throw new Error("closing succeeded after a failed flush");
   }
   await expectReopened(files, candidates, {
     isClosed,
@@ -115,7 +119,13 @@ async function runBatch(
   const outcomes = await Promise.all(batch.map(attempt));
   for (const [index, isDone] of outcomes.entries()) {
     const operation = batch[index] as EngineOperation;
-    if (isDone || (await attempt(operation)) || fault?.repeat === "from-then-on") continue;
+    if (isDone) continue;
+    const succeedsNow = await attempt(operation);
+    if (fault?.kind === "flush") {
+      if (succeedsNow) throw new Error(`${operation.kind} succeeded after a failed flush`);
+      continue;
+    }
+    if (succeedsNow || fault?.repeat === "from-then-on") continue;
     throw new Error(`${operation.kind} failed again when it was tried again`);
   }
   const flushedAlone = batch.length === 1 && batch[0]?.kind === "flush" && outcomes[0] === true;

@@ -1,4 +1,5 @@
 /** A persistent bitmap that follows the disk: it tells of every change, or says that it may not. */
+import type { Qcow2Image } from "@qcow2/core";
 import { openShape, type ShapeFiles } from "./engine-shapes.ts";
 import { readAll } from "./sound-image.ts";
 
@@ -7,8 +8,13 @@ const GRANULARITY = 512;
 /** Gives a closed image an empty bitmap that follows the disk from now on. */
 export async function followWithBitmap(files: ShapeFiles): Promise<void> {
   const image = await openShape(files);
-  await image.changeBitmaps([{ kind: "add", name: "followed", granularity: GRANULARITY }]);
+  await addFollower(image);
   await image.close();
+}
+
+/** Gives an open image an empty bitmap that follows the disk from now on. */
+export async function addFollower(image: Qcow2Image): Promise<void> {
+  await image.changeBitmaps([{ kind: "add", name: "followed", granularity: GRANULARITY }]);
 }
 
 /** Where the disk differs from `initial`, every bitmap that follows it is dirty, unless it says that it was not saved. */

@@ -10,6 +10,7 @@ import type { SnapshotEntry } from "../../format/snapshot-table.ts";
 import { viewOf } from "../../format/uint64.ts";
 import type { TableLocation } from "../image-layout.ts";
 import { writeStandardEntry } from "../l2-editing.ts";
+import { hasBacking } from "../open-image.ts";
 import { readSnapshotL1, replaceSnapshotTable, snapshotL1Location } from "../snapshots/snapshot-tree.ts";
 import { l2TablesOf, standardCluster } from "../transaction/l2-tables-of.ts";
 import type { HeaderChange, MetadataTransaction } from "../transaction/metadata-transaction.ts";
@@ -68,7 +69,7 @@ class ZeroExpansion {
     const { layout } = transaction.image;
     this.#transaction = transaction;
     this.#geometry = layout.geometry;
-    this.#hasBacking = layout.backingFile !== undefined;
+    this.#hasBacking = hasBacking(transaction.image);
     this.#isZstd = layout.compressionType === "zstd";
   }
 

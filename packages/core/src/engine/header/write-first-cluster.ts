@@ -1,4 +1,5 @@
 import { SECTOR_SIZE } from "../../limits.ts";
+import { flushStorage } from "../../storage/final-flush.ts";
 import type { Storage } from "../../storage/storage.ts";
 import type { HeaderReplacement } from "./replace-first-cluster.ts";
 
@@ -21,9 +22,9 @@ export async function prepareFirstCluster(
 export async function writeFirstCluster(storage: Storage, replacement: HeaderReplacement): Promise<void> {
   await prepareFirstCluster(
     (offset, bytes) => storage.write(offset, bytes),
-    () => storage.flush(),
+    () => flushStorage(storage),
     replacement,
   );
   await storage.write(0, replacement.sector);
-  await storage.flush();
+  await flushStorage(storage);
 }

@@ -4,6 +4,7 @@ import { Qcow2Error, refuseOption } from "../../errors.ts";
 import { l1EntriesFor, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import { MAX_L1_BYTES, MAX_VIRTUAL_SIZE, SECTOR_SIZE } from "../../limits.ts";
+import { flushStorage } from "../../storage/final-flush.ts";
 import { writeZeroBytes } from "../../storage/write-zeroes.ts";
 import { BitmapEditor } from "../bitmaps/bitmap-editor.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
@@ -36,7 +37,7 @@ export async function resizeImage(context: WriteContext, options: DiskResizeOpti
       const l1Table = await resizeTree(transaction, {
         size,
         preallocation: preallocationOf(image, options),
-        revealsBacking: size > oldSize && image.backing !== undefined && image.backing.size > oldSize,
+        revealsBacking: size > oldSize && mayReveal(image, oldSize),
       });
       const isUnsized = image.snapshots.some(({ diskSize }) => diskSize === undefined);
       const diskSize = BigInt(oldSize);
@@ -51,6 +52,11 @@ export async function resizeImage(context: WriteContext, options: DiskResizeOpti
   );
   if (size < oldSize && layout.hasDataFile) await image.dataStorage.truncate(size);
   return giveBack;
+}
+
+/** True if a backing file is longer than the disk, or may be: one that the header names and that was not opened. */
+function mayReveal({ backing, layout }: OpenImage, oldSize: number): boolean {
+  return backing === undefined ? layout.backingFile !== undefined : backing.size > oldSize;
 }
 
 /** An external data file that is to be read on its own must have every guest cluster in the tables. */
@@ -125,5 +131,5 @@ async function growDataFile(image: OpenImage, options: DiskResizeOptions): Promi
   if (fileSize < size) await dataStorage.truncate(size);
   if (preallocation === "full") await writeZeroBytes(dataStorage, oldSize, length, signal);
   if (preallocation === "falloc") await dataStorage.allocate?.(oldSize, length);
-  await dataStorage.flush();
+  await flushStorage(dataStorage);
 }

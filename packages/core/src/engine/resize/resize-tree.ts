@@ -8,6 +8,7 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import { writeZeroBytes } from "../../storage/write-zeroes.ts";
 import type { TableLocation } from "../image-layout.ts";
 import { ALL_SUBCLUSTERS, writeStandardEntry } from "../l2-editing.ts";
+import { hasBacking } from "../open-image.ts";
 import { dropTree } from "../snapshots/snapshot-tree.ts";
 import { referencesOf } from "../transaction/l2-tables-of.ts";
 import type { MetadataTransaction } from "../transaction/metadata-transaction.ts";
@@ -62,8 +63,8 @@ async function reservesTail(
   { image }: MetadataTransaction,
   { size, preallocation }: TreeResize,
 ): Promise<boolean> {
-  const { geometry, backingFile } = image.layout;
-  if (preallocation === "off" || size <= image.size || backingFile !== undefined) return false;
+  const { geometry } = image.layout;
+  if (preallocation === "off" || size <= image.size || hasBacking(image)) return false;
   if (image.size % geometry.clusterSize === 0) return false;
   const index = Math.floor(image.size / geometry.l2Coverage);
   const offset = l1EntryOffset(image.mapping.l1.view, index);

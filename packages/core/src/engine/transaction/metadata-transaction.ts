@@ -81,7 +81,7 @@ export class MetadataTransaction {
     }
     try {
       await context.file.write("main-header", 0, header.sector);
-      await storage.flush();
+      await context.file.flush();
     } catch (error) {
       context.file.refuse(error);
       throw error;
@@ -144,12 +144,12 @@ export class MetadataTransaction {
       ...change,
     });
     if (hasNewTables) {
-      await storage.flush();
+      await this.#context.file.flush();
       await this.#verify(replacement);
     }
     await prepareFirstCluster(
       (offset, bytes) => this.#context.file.write("main-header", offset, bytes),
-      () => storage.flush(),
+      () => this.#context.file.flush(),
       replacement,
     );
     return replacement;
