@@ -36,7 +36,7 @@ import type { GuestReader } from "./engine/guest-reader.ts";
 import { NotCopied, writeGuestData } from "./engine/guest-writer.ts";
 import type { Qcow2Info, SnapshotInfo } from "./engine/image-info.ts";
 import { ImageRequests } from "./engine/image-requests.ts";
-import { looksPreallocated } from "./engine/looks-preallocated.ts";
+import { prepareMap } from "./engine/looks-preallocated.ts";
 import { gatherTables, isScattered, makeEmpty } from "./engine/make-empty.ts";
 import { type OpenImage, type OpenOptions, openImage } from "./engine/open-image.ts";
 import { rebuildRefcounts } from "./engine/repair/rebuild-refcounts.ts";
@@ -179,7 +179,7 @@ export class Qcow2Image implements WritableDisk {
 
   #looksPreallocated(image: OpenImage): Promise<boolean> {
     if (this.#preallocated?.image !== image) {
-      const answer = looksPreallocated(image);
+      const answer = prepareMap(image);
       this.#preallocated = { image, answer };
       answer.catch(() => {
         this.#preallocated = undefined;

@@ -7,6 +7,7 @@ import {
 import { FEATURE_TYPE_AUTOCLEAR, knownFeatureMask } from "../format/feature-bits.ts";
 import { roundUp } from "../format/geometry.ts";
 import { HEADER_AUTOCLEAR_FEATURES_AT } from "../format/header.ts";
+import { assertDistinctTables } from "./distinct-tables.ts";
 import type { GuardedFile } from "./guarded-file.ts";
 import type { OpenImage } from "./open-image.ts";
 import type { WriteContext } from "./write-context.ts";
@@ -20,6 +21,7 @@ const BITMAP_FLAGS_AT = 12;
  * misses a change makes an incremental backup wrong. Durable before it resolves, in images that promise an order.
  */
 export async function beginWriting({ image, file }: WriteContext): Promise<void> {
+  await assertDistinctTables(image);
   await file.begin();
   const clearedFeatures = await clearUnknownAutoclearBits(image, file);
   const markedBitmaps = await markBitmapsInUse(image, file);
@@ -28,6 +30,7 @@ export async function beginWriting({ image, file }: WriteContext): Promise<void>
 
 /** As {@link beginWriting}, for changes that leave guest data as it is: bitmaps stay true. */
 export async function beginChangingMetadata({ image, file }: WriteContext): Promise<void> {
+  await assertDistinctTables(image);
   await file.begin();
   if (await clearUnknownAutoclearBits(image, file)) await file.flush();
 }

@@ -16,12 +16,24 @@ export async function readExactly(
   assertPosition(offset, into.length, structure);
   const bytesRead = await storage.read(offset, into);
   if (bytesRead === into.length) return;
+  throw truncated(structure, offset, into.length, await storage.size());
+}
+
+/**
+ * The `length` bytes at `offset`, for lengths that an image claims: no memory is taken for more than there is.
+ * @throws Qcow2Error as {@link readExactly}
+ */
+export async function readPresent(
+  storage: Storage,
+  { offset, length }: { readonly offset: number; readonly length: number },
+  structure: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  assertPosition(offset, length, structure);
   const fileSize = await storage.size();
-  throw new Qcow2Error(
-    "truncated",
-    `${structure} (${into.length} bytes at offset ${offset}) lies beyond the end of the file (${fileSize} bytes)`,
-    { structure, offset, length: into.length, fileSize },
-  );
+  if (offset + length > fileSize) throw truncated(structure, offset, length, fileSize);
+  const bytes = new Uint8Array(length);
+  await readExactly(storage, offset, bytes, structure);
+  return bytes;
 }
 
 /**
@@ -44,5 +56,13 @@ export function assertPosition(offset: number, length: number, structure: string
     "unsafe-offset",
     `${structure} (${length} bytes at offset 0x${found.toString(16)}) lies beyond 2^53 - 1`,
     { structure, found },
+  );
+}
+
+function truncated(structure: string, offset: number, length: number, fileSize: number): Qcow2Error {
+  return new Qcow2Error(
+    "truncated",
+    `${structure} (${length} bytes at offset ${offset}) lies beyond the end of the file (${fileSize} bytes)`,
+    { structure, offset, length, fileSize },
   );
 }

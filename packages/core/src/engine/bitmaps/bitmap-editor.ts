@@ -14,9 +14,8 @@ import type { BitmapsExtension } from "../../format/header-extensions.ts";
 import { decodeStoredText } from "../../format/stored-text.ts";
 import { viewOf, writeUint64 } from "../../format/uint64.ts";
 import { MAX_BITMAP_DIRECTORY_BYTES, MAX_BITMAPS } from "../../limits.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
 import type { MetadataTransaction } from "../transaction/metadata-transaction.ts";
-import { clearBits, type GuestRange, StoredBitmap, setBits } from "./stored-bitmap.ts";
+import { clearBits, type GuestRange, readBitmapTable, StoredBitmap, setBits } from "./stored-bitmap.ts";
 
 interface EditedBitmap {
   entry: BitmapDirectoryEntry;
@@ -221,11 +220,8 @@ export class BitmapEditor {
   async #stored(bitmap: EditedBitmap): Promise<StoredBitmap> {
     const { storage, layout } = this.#transaction.image;
     const { entry } = bitmap;
-    if (bitmap.table === undefined) {
-      bitmap.table = new Uint8Array(entry.tableSize * BITMAP_TABLE_ENTRY_BYTES);
-      await readExactly(storage, Number(entry.tableOffset), bitmap.table, "Bitmap table");
-    }
     const { clusterSize } = layout.geometry;
+    bitmap.table ??= await readBitmapTable(storage, clusterSize, entry);
     return new StoredBitmap({ storage, clusterSize, entry, table: bitmap.table });
   }
 

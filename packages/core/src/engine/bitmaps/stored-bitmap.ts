@@ -7,8 +7,9 @@ import type { BitmapDirectoryEntry } from "../../format/bitmap-directory.ts";
 import { BITMAP_TABLE_ENTRY_BYTES, bitmapTableEntry } from "../../format/bitmap-table-entry.ts";
 import { decodeStoredText } from "../../format/stored-text.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { readExactly, readPresent } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { assertDistinct } from "../distinct-tables.ts";
 
 /** Guest bytes start .. end (exclusive). */
 export interface GuestRange {
@@ -49,8 +50,7 @@ export class StoredBitmap {
     entry: BitmapDirectoryEntry,
     guard?: ReadGuard,
   ): Promise<StoredBitmap> {
-    const table = new Uint8Array(entry.tableSize * BITMAP_TABLE_ENTRY_BYTES);
-    await readExactly(storage, Number(entry.tableOffset), table, "Bitmap table");
+    const table = await readBitmapTable(storage, clusterSize, entry);
     return new StoredBitmap({ storage, clusterSize, entry, table, guard });
   }
 
@@ -59,6 +59,12 @@ export class StoredBitmap {
    * @throws Qcow2Error "corrupt" if the table has no possible entry there, "truncated", "io"
    */
   async bitsAt(index: number): Promise<Uint8Array | undefined> {
+    const bits = await this.#storedAt(index);
+    return bits === "all ones" ? new Uint8Array(this.#options.clusterSize).fill(0xff) : bits;
+  }
+
+  /** As {@link bitsAt}; what is stored as a flag takes no memory. */
+  async #storedAt(index: number): Promise<Uint8Array | "all ones" | undefined> {
     const { storage, clusterSize, table, entry, guard = (read) => read() } = this.#options;
     const at = index * BITMAP_TABLE_ENTRY_BYTES;
     if (at >= table.length) return undefined;
@@ -70,7 +76,7 @@ export class StoredBitmap {
         { structure: "bitmap table", offset: Number(entry.tableOffset) + at },
       );
     }
-    if (allOnes) return new Uint8Array(clusterSize).fill(0xff);
+    if (allOnes) return "all ones";
     if (offset === 0) return undefined;
     const bits = new Uint8Array(clusterSize);
     await guard(() => readExactly(storage, offset, bits, "Bitmap data"));
@@ -83,8 +89,7 @@ export class StoredBitmap {
     for (let from = start; from < end; ) {
       const index = Math.floor(from / this.coverage);
       const to = Math.min(end, (index + 1) * this.coverage);
-      const bits = await this.bitsAt(index);
-      for (const run of bits === undefined ? [] : runsOf(bits, index * this.coverage, this.granularity)) {
+      for (const run of this.#runsOf(await this.#storedAt(index), index)) {
         const clipped = { start: Math.max(run.start, start), end: Math.min(run.end, end) };
         if (clipped.start >= clipped.end) continue;
         if (open !== undefined && open.end === clipped.start) open.end = clipped.end;
@@ -97,6 +102,31 @@ export class StoredBitmap {
     }
     if (open !== undefined) yield open;
   }
+
+  #runsOf(bits: Uint8Array | "all ones" | undefined, index: number): Iterable<GuestRange> {
+    const first = index * this.coverage;
+    if (bits === undefined) return [];
+    return bits === "all ones"
+      ? [{ start: first, end: first + this.coverage }]
+      : runsOf(bits, first, this.granularity);
+  }
+}
+
+/** The table of a bitmap. @throws Qcow2Error "corrupt", "truncated", "io" */
+export async function readBitmapTable(
+  storage: Storage,
+  clusterSize: number,
+  { tableOffset, tableSize }: BitmapDirectoryEntry,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const location = { offset: Number(tableOffset), length: tableSize * BITMAP_TABLE_ENTRY_BYTES };
+  const table = await readPresent(storage, location, "Bitmap table");
+  const view = viewOf(table);
+  assertDistinct(Math.ceil((await storage.size()) / clusterSize), {
+    structure: "Bitmap table",
+    entries: tableSize,
+    offsetAt: (index) => bitmapTableEntry(view, index * BITMAP_TABLE_ENTRY_BYTES, clusterSize).offset,
+  });
+  return table;
 }
 
 /** The set bits as guest ranges; bit 0 stands for the granule at `first`. */

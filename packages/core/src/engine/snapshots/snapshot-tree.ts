@@ -5,7 +5,7 @@ import { L1_ENTRY_BYTES, setL1Entry } from "../../format/l1-entry.ts";
 import { encodeSnapshotTable, type SnapshotEntry } from "../../format/snapshot-table.ts";
 import { viewOf } from "../../format/uint64.ts";
 import { MAX_L1_BYTES, MAX_SNAPSHOT_TABLE_BYTES } from "../../limits.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { readPresent } from "../../storage/read-exactly.ts";
 import type { TableLocation } from "../image-layout.ts";
 import type { OpenImage } from "../open-image.ts";
 import { clearCopiedFlags, l2TablesOf, referencesOf } from "../transaction/l2-tables-of.ts";
@@ -66,9 +66,7 @@ export async function readSnapshotL1(
       found: length,
     });
   }
-  const bytes = new Uint8Array(length);
-  await readExactly(storage, offset, bytes, "Snapshot L1 table");
-  return bytes;
+  return await readPresent(storage, { offset, length }, "Snapshot L1 table");
 }
 
 /** An L1 table with at least the entries that a disk of `virtualSize` bytes needs. */
