@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import { requireHostThreads } from "@qcow2/node";
 import { wordsOf } from "./arguments.ts";
 import type { Command, CommandContext } from "./command.ts";
 import { findCommand } from "./commands.ts";
@@ -100,7 +101,10 @@ async function runCommand(
   const scanned = getopt(argv, command.options, { lastIsOperand: command.lastIsOperand ?? false });
   if (scanned.kind === "arguments") {
     const objects = await objectsOf(scanned.parsed.values("object"));
-    if (objects.kind === "objects") return await command.run(scanned.parsed, contextWith(objects.secrets));
+    if (objects.kind === "objects") {
+      await requireHostThreads();
+      return await command.run(scanned.parsed, contextWith(objects.secrets));
+    }
     await out.print(objects.text);
     return 0;
   }

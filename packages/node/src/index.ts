@@ -11,6 +11,7 @@ export { FileStorage, type FileStorageOptions } from "./file/file-storage.ts";
 export { fromHostPath, hostPath } from "./file/host-path.ts";
 export type { FileKind } from "./file/open-file.ts";
 export type { ImageUse, LockMode } from "./locks/image-locks.ts";
+export { requireHostThreads } from "./native/host-threads.ts";
 export { hostExit } from "./native/libc.ts";
 export { type ImageInfo, type ImageInfoOptions, imageInfo } from "./open/image-info.ts";
 export {

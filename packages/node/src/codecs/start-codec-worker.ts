@@ -20,6 +20,9 @@ export function startCodecWorker(): Worker {
   const worker = new Worker(workerFile(), {
     // The process's own flags are not for the worker: some, such as --input-type, it refuses to start with.
     execArgv: [],
+    // It writes nothing; and one that could not start would keep its hold on the process's own streams.
+    stdout: true,
+    stderr: true,
     resourceLimits: { maxYoungGenerationSizeMb: WORKER_YOUNG_GENERATION_MIB },
   });
   starting++;

@@ -3,35 +3,20 @@ import fs from "node:fs";
 
 const KIB = 1024;
 
+/** What Linux says of the limits of this process; empty elsewhere. */
+export function processLimits(): string {
+  return textOf("/proc/self/limits");
+}
+
 /**
  * Bytes that may still be mapped, by the limits of the process (`ulimit -v`, `ulimit -d`); Infinity where there are none,
  * or none that are known: only Linux says so.
  */
-export function addressSpaceLeft(): number {
-  if (process.platform !== "linux") return Number.POSITIVE_INFINITY;
-  try {
-    return spaceLeft({
-      limits: fs.readFileSync("/proc/self/limits", "latin1"),
-      status: () => fs.readFileSync("/proc/self/status", "latin1"),
-    });
-  } catch {
-    // No /proc here.
-    return Number.POSITIVE_INFINITY;
-  }
-}
-
-/** As {@link addressSpaceLeft}, from what Linux says in /proc/self. `status` is only asked for if there is a limit. */
-export function spaceLeft({
-  limits,
-  status,
-}: {
-  readonly limits: string;
-  readonly status: () => string;
-}): number {
+export function addressSpaceLeft(limits: string = processLimits()): number {
   const space = softLimit(limits, "Max address space");
   const data = softLimit(limits, "Max data size");
   if (space === Number.POSITIVE_INFINITY && data === Number.POSITIVE_INFINITY) return space;
-  const used = status();
+  const used = textOf("/proc/self/status");
   return Math.min(space - kibOf(used, "VmSize"), data - kibOf(used, "VmData"));
 }
 
@@ -44,4 +29,14 @@ export function softLimit(limits: string, name: string): number {
 function kibOf(status: string, name: string): number {
   const kib = new RegExp(`^${name}:\\s*(\\d+) kB`, "m").exec(status)?.[1];
   return kib === undefined ? 0 : KIB * Number(kib);
+}
+
+function textOf(file: string): string {
+  if (process.platform !== "linux") return "";
+  try {
+    return fs.readFileSync(file, "latin1");
+  } catch {
+    // No /proc here.
+    return "";
+  }
 }
