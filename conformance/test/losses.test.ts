@@ -96,6 +96,18 @@ const LOSSES: readonly Loss[] = [
     forced: undefined,
   },
   {
+    words: ["snapshot", "-a", "1", "snaps"],
+    image: "snaps",
+    says: /'1' is ambiguous: it could be snapshot 1 \('one'\) or snapshot 3 \('1'\)/,
+    forced: undefined,
+  },
+  {
+    words: ["convert", "-l", "1", "-O", "raw", "snaps", "out"],
+    image: "snaps",
+    says: /'1' is ambiguous: it could be snapshot 1 \('one'\) or snapshot 3 \('1'\)/,
+    forced: undefined,
+  },
+  {
     words: ["snapshot", "-d", "twice", "twins"],
     image: "twins",
     says: /'twice' is ambiguous: it could be snapshot 1 \('twice'\) or snapshot 2 \('twice'\)/,
@@ -150,6 +162,7 @@ await describeConformance(GROUP, {}, ({ reference: qemu }) => {
       /^qemu-img: warning: 2 snapshots are called 'twice' \(1, 2\); 1 is/,
     ],
     [["snapshot", "-d", "1", "snaps"], /^$/],
+    [["snapshot", "-a", "1", "snaps"], /^qemu-img: warning: '1' is ambiguous: .* the first is taken\n$/],
   ])("called as qemu-img: %j is done after a warning (ledger 15)", async (words, warning) => {
     using ours = benchOf(...ALL);
     using theirs = benchOf(...ALL);

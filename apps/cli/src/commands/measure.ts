@@ -76,7 +76,7 @@ cannot be made here yet.`,
 
 async function runMeasure(
   args: ParsedArguments<typeof OPTIONS>,
-  { out, warn, secrets }: CommandContext,
+  { out, warn, secrets, program }: CommandContext,
 ): Promise<number> {
   const output = parseOutputFormat(args.value("output"));
   const sizeText = args.value("size");
@@ -100,6 +100,7 @@ async function runMeasure(
     await using source = await openImage(parseImageName(given, nameOptions(args)), {
       codecs,
       allowWriters: true,
+      speaker: { program, warn: (message) => warn(`warning: ${message}`) },
       snapshot: snapshot === undefined ? undefined : parseSnapshotSelector(snapshot),
     });
     measurement = await measureImage({ ...measure, source });

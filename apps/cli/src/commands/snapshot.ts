@@ -9,7 +9,7 @@ import { qemuErrno } from "../errors/qemu-errno.ts";
 import { interruptible } from "../interrupt.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
-import { parseSnapshotSelector } from "../options/snapshot-selector.ts";
+import { assertOneMeaning, parseSnapshotSelector } from "../options/snapshot-selector.ts";
 import { snapshotTable } from "../output/snapshot-table.ts";
 import {
   FORCE_SHARE,
@@ -49,7 +49,7 @@ export const snapshotCommand: Command<typeof OPTIONS> = {
 A change comes about wholly or not at all: if it fails, is interrupted, or the power goes, the image is what it was.`,
     notes: `SNAPSHOT is an id or a name, or says which it is: snapshot.id=ID,snapshot.name=NAME (either or both).
 Applying a snapshot loses what was written since; take another one first to keep that.
-Deleting is refused if more than one snapshot could be meant.
+Applying and deleting are refused if more than one snapshot could be meant.
 ${NOTES_ON_NAMES}`,
     examples: [
       "-c before-upgrade disk.qcow2",
@@ -126,8 +126,13 @@ async function changeDisk(disk: WritableDisk, { action, value, context, signal }
     await disk.createSnapshot({ name: value, signal });
     return;
   }
-  if (action === "apply") await disk.applySnapshot(referenceOf(value), { signal });
-  else await disk.deleteSnapshot(toDelete(disk, value, context), { signal });
+  if (action === "apply") {
+    assertOneMeaning(disk.info().snapshots, parseSnapshotSelector(value), {
+      program: context.program,
+      warn: (message) => context.warn(`warning: ${message}`),
+    });
+    await disk.applySnapshot(referenceOf(value), { signal });
+  } else await disk.deleteSnapshot(toDelete(disk, value, context), { signal });
 }
 
 /**

@@ -30,7 +30,7 @@ export async function convertImages(request: ConvertRequest, events: ConvertEven
   if (request.target.kind === "new") checkNewTarget(request.target);
   const threads = Math.min(request.parallel ?? Number.POSITIVE_INFINITY, availableParallelism());
   await using codecs = nodeCodecs({ threads, level: request.level });
-  await using source = await openSources(request, codecs);
+  await using source = await openSources(request, events, codecs);
   events.signal.throwIfAborted();
   const { target } = request;
   const bitmaps =
@@ -64,13 +64,14 @@ interface Job {
 
 async function openSources(
   { sources, snapshot, sourceCache: cache, target }: ConvertRequest,
+  { program, onReadError: warn }: ConvertEvents,
   codecs: Codecs,
 ): Promise<Disk> {
   const targetPath = target.kind === "new" ? target.path : target.name.path;
   const opened: Disk[] = [];
   try {
     for (const name of sources) {
-      const disk = await openImage(name, { snapshot, codecs, cache });
+      const disk = await openImage(name, { snapshot, speaker: { program, warn }, codecs, cache });
       opened.push(disk);
       await assertNoFileOf(disk, targetPath, "the source image");
     }

@@ -8,10 +8,11 @@ import {
   type WritableDisk,
 } from "@qcow2/core";
 import { type CacheMode, type OpenDiskOptions, openDisk } from "@qcow2/node";
+import type { CommandContext } from "../command.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import type { ImageName } from "../options/image-name.ts";
-import { type SnapshotSelector, selectSnapshot } from "../options/snapshot-selector.ts";
+import { assertOneMeaning, type SnapshotSelector, selectSnapshot } from "../options/snapshot-selector.ts";
 import { assertEncryption, placeOf } from "./named-image.ts";
 
 export interface OpenImageOptions {
@@ -20,6 +21,8 @@ export interface OpenImageOptions {
   /** Neither backing files nor guest data are needed. */
   readonly metadataOnly?: boolean;
   readonly snapshot?: SnapshotSelector | undefined;
+  /** Who is told that the snapshot could be another one; default: it is refused then. */
+  readonly speaker?: Pick<CommandContext, "program" | "warn"> | undefined;
   readonly codecs?: Codecs | undefined;
   /** What becomes of freed space; see `OpenOptions.discard`. */
   readonly discard?: "ignore" | "unmap" | undefined;
@@ -44,8 +47,12 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
     // As qemu-img does: images made before formats were recorded still open.
     probeBacking: true,
   } as const;
-  const snapshotId =
-    snapshot === undefined ? undefined : selectSnapshot(await snapshotsOf(name, common), snapshot);
+  let snapshotId: string | undefined;
+  if (snapshot !== undefined) {
+    const snapshots = await snapshotsOf(name, common);
+    snapshotId = selectSnapshot(snapshots, snapshot);
+    assertOneMeaning(snapshots, snapshot, options.speaker ?? { program: "qcow2", warn: () => undefined });
+  }
   try {
     if (!readOnly && name.readOnly === true) throw new CommandError("Block node is read-only");
     const disk = await openDisk({

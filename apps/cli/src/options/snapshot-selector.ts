@@ -1,5 +1,6 @@
 /** `-l`: which internal snapshot to read. */
 import type { SnapshotInfo } from "@qcow2/core";
+import type { CommandContext } from "../command.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { parseOptionList } from "./option-list.ts";
 
@@ -31,8 +32,41 @@ export function selectSnapshot(snapshots: readonly SnapshotInfo[], selector: Sna
   return found.id;
 }
 
+/** An id counts before a name, as in QEMU; see {@link otherMeaningOf}. */
 function byIdOrName(snapshots: readonly SnapshotInfo[], idOrName: string): SnapshotInfo | undefined {
   return snapshots.find(({ id }) => id === idOrName) ?? snapshots.find(({ name }) => name === idOrName);
+}
+
+/**
+ * What says that a bare word could mean another snapshot than QEMU takes, the one with that id, or of several with that
+ * name the first; undefined if only one can be meant.
+ */
+function otherMeaningOf(snapshots: readonly SnapshotInfo[], selector: SnapshotSelector): string | undefined {
+  if (!("idOrName" in selector)) return undefined;
+  const { idOrName } = selector;
+  const isMeant = ({ id, name }: SnapshotInfo): boolean => id === idOrName || name === idOrName;
+  const first = byIdOrName(snapshots, idOrName);
+  const meant = snapshots.filter(isMeant).sort((a, b) => Number(b === first) - Number(a === first));
+  if (meant.length < 2) return undefined;
+  const list = meant.map(({ id, name }) => `snapshot ${id} ('${name}')`).join(" or ");
+  return `'${idOrName}' is ambiguous: it could be ${list}`;
+}
+
+/**
+ * Refuses a word that could mean several snapshots; called as qemu-img, so that scripts go on working, there is a warning,
+ * and what QEMU takes is taken.
+ * @throws CommandError
+ */
+export function assertOneMeaning(
+  snapshots: readonly SnapshotInfo[],
+  selector: SnapshotSelector,
+  { program, warn }: Pick<CommandContext, "program" | "warn">,
+): void {
+  const ambiguity = otherMeaningOf(snapshots, selector);
+  if (ambiguity === undefined) return;
+  if (program !== "qemu-img")
+    throw new CommandError(`${ambiguity}; say snapshot.id=ID or snapshot.name=NAME`);
+  warn(`${ambiguity}; the first is taken`);
 }
 
 function byBoth(

@@ -11,7 +11,6 @@ import {
 import { MAX_REFCOUNT_ORDER } from "../../limits.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
 import { assertResize } from "../resize/resize-image.ts";
-import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import {
   type GiveBack,
   MetadataTransaction,
@@ -124,19 +123,12 @@ export async function amendImage(context: WriteContext, options: AmendOptions): 
   const upgrades = options.version === 3 && header.version === 2;
   return await MetadataTransaction.run(
     context,
-    async (transaction) => {
-      // Version 3 asks every snapshot for its disk's size.
-      const isUnsized = upgrades && image.snapshots.some(({ diskSize }) => diskSize === undefined);
-      const diskSize = BigInt(image.layout.virtualSize);
-      const sized = image.snapshots.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize }));
-      return {
-        ...(upgrades ? { version: 3 as const } : {}),
-        snapshots: isUnsized ? await replaceSnapshotTable(transaction, sized) : undefined,
-        lazyRefcounts,
-        dataFile,
-        dataFileRaw,
-      };
-    },
+    async () => ({
+      ...(upgrades ? { version: 3 as const } : {}),
+      lazyRefcounts,
+      dataFile,
+      dataFileRaw,
+    }),
     { refcountBits, signal },
   );
 }

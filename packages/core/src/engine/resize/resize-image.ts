@@ -8,7 +8,7 @@ import { flushStorage } from "../../storage/final-flush.ts";
 import { writeZeroBytes } from "../../storage/write-zeroes.ts";
 import { BitmapEditor } from "../bitmaps/bitmap-editor.ts";
 import { isDataFileRaw, type OpenImage } from "../open-image.ts";
-import { replaceSnapshotTable } from "../snapshots/snapshot-tree.ts";
+import { completeSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import {
   type GiveBack,
   type HeaderChange,
@@ -39,11 +39,8 @@ export async function resizeImage(context: WriteContext, options: DiskResizeOpti
         preallocation: preallocationOf(image, options),
         revealsBacking: size > oldSize && mayReveal(image, oldSize),
       });
-      const isUnsized = image.snapshots.some(({ diskSize }) => diskSize === undefined);
-      const diskSize = BigInt(oldSize);
-      // Where a snapshot does not say its size, it is the image's.
-      const sized = image.snapshots.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize }));
-      const snapshots = isUnsized ? await replaceSnapshotTable(transaction, sized) : undefined;
+      // Where a snapshot does not say its size, it is the image's as it was.
+      const snapshots = await completeSnapshotTable(transaction);
       const bitmaps = new BitmapEditor(transaction);
       await bitmaps.resize(size);
       return { virtualSize: size, l1Table, snapshots, bitmaps: await bitmaps.finish() };

@@ -78,13 +78,28 @@ export function l1ForSize(transaction: MetadataTransaction, l1: Uint8Array, virt
   return longer;
 }
 
-/** Writes a new snapshot table in the place of the image's own. */
+/**
+ * What a change of an image with version 3 does to a table whose entries are too short for that version, as old programs
+ * left them: they are completed. A snapshot that does not say its disk's size has that of the image before the change.
+ */
+export async function completeSnapshotTable(
+  transaction: MetadataTransaction,
+): Promise<{ readonly offset: number; readonly count: number } | undefined> {
+  const { snapshots } = transaction.image;
+  if (snapshots.every(({ diskSize }) => diskSize !== undefined)) return undefined;
+  return await replaceSnapshotTable(transaction, snapshots);
+}
+
+/** Writes a new snapshot table in the place of the image's own; its entries are complete. */
 export async function replaceSnapshotTable(
   transaction: MetadataTransaction,
   entries: readonly SnapshotEntry[],
 ): Promise<{ readonly offset: number; readonly count: number }> {
   const { layout, snapshotTableBytes } = transaction.image;
-  const bytes = encodeSnapshotTable(entries);
+  const diskSize = BigInt(layout.virtualSize);
+  const bytes = encodeSnapshotTable(
+    entries.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize })),
+  );
   if (bytes.length > MAX_SNAPSHOT_TABLE_BYTES) {
     throw new Qcow2Error("limit-exceeded", "Snapshot table is too big", {
       what: "snapshot table",

@@ -9,6 +9,7 @@ import type { HeaderReplacement } from "../header/replace-first-cluster.ts";
 import { prepareFirstCluster } from "../header/write-first-cluster.ts";
 import { decodeImageLayout, readFirstCluster, type TableLocation } from "../image-layout.ts";
 import type { OpenImage } from "../open-image.ts";
+import { completeSnapshotTable } from "../snapshots/snapshot-tree.ts";
 import type { WriteContext } from "../write-context.ts";
 import { ShadowRefcounts } from "./shadow-refcounts.ts";
 import { verifyTables } from "./verify-tables.ts";
@@ -134,8 +135,9 @@ export class MetadataTransaction {
   }
 
   /** Writes what remains, makes it durable and checks it; returns how to switch to it. */
-  async #prepare(change: HeaderChange): Promise<HeaderReplacement> {
+  async #prepare(wanted: HeaderChange): Promise<HeaderReplacement> {
     const { storage } = this.image;
+    const change = await this.#withCompleteSnapshots(wanted);
     const hasNewTables = this.refcounts.isChanged;
     const refcountTable = hasNewTables ? await this.refcounts.finish() : undefined;
     const replacement = changeFirstCluster(await readFirstCluster(storage), {
@@ -153,6 +155,14 @@ export class MetadataTransaction {
       replacement,
     );
     return replacement;
+  }
+
+  /** Version 3 wants them so. A change of nothing but the header leaves them. */
+  async #withCompleteSnapshots(change: HeaderChange): Promise<HeaderChange> {
+    const { version } = this.image.layout.header;
+    const isDue = (change.version ?? version) >= 3 && (this.refcounts.isChanged || version < 3);
+    if (change.snapshots !== undefined || !isDue) return change;
+    return { ...change, snapshots: await completeSnapshotTable(this) };
   }
 
   /** What was written has to be what was meant, as the storage reads it. */
