@@ -79,6 +79,7 @@ export {
   transactionCaseArbitrary,
 } from "./engine/transactions.ts";
 export { type FaultOptions, FaultyStorage } from "./faulty-storage.ts";
+export { FixedSizeStorage } from "./fixed-size-storage.ts";
 export { KeptStorage } from "./kept-storage.ts";
 export {
   ALLOCATED,

@@ -27,6 +27,7 @@ export interface StorageOperation {
 export class WrappedStorage implements Storage {
   readonly name: string;
   readonly readOnly: boolean;
+  readonly fixedSize: boolean | undefined;
   readonly #inner: Storage;
   declare extentAt?: (offset: number) => Promise<StorageExtent>;
   declare punchHole?: (offset: number, length: number) => Promise<void>;
@@ -38,6 +39,7 @@ export class WrappedStorage implements Storage {
     this.#inner = inner;
     this.name = inner.name;
     this.readOnly = inner.readOnly;
+    this.fixedSize = inner.fixedSize;
     if (inner.extentAt !== undefined) {
       this.extentAt = async (offset) => {
         await this.before({ kind: "extentAt", offset, length: 0 });

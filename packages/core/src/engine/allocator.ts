@@ -4,6 +4,7 @@ import { HEADER_REFCOUNT_TABLE_AT } from "../format/header.ts";
 import { REFCOUNT_TABLE_ENTRY_BYTES, setRefcountTableEntry } from "../format/refcount-entry.ts";
 import { viewOf, writeUint64 } from "../format/uint64.ts";
 import { MAX_HOST_OFFSET_BITS, MAX_REFCOUNT_TABLE_BYTES } from "../limits.ts";
+import { endClusterOf, noSpace } from "./fixed-size.ts";
 import type { GuardedFile } from "./guarded-file.ts";
 import type { MetadataCommit } from "./metadata-commit.ts";
 import type { OpenImage } from "./open-image.ts";
@@ -29,6 +30,8 @@ export class Allocator {
   readonly #proof: ReferenceProof;
   /** No cluster before this one is free. */
   #firstMaybeFree = 0;
+  /** Clusters of a storage that cannot grow; without an end where it can. */
+  #endCluster: number | undefined;
   /** Where the next compressed cluster may begin, within a cluster that has room left; 0 if there is none. */
   #freeByte = 0;
 
@@ -56,12 +59,13 @@ export class Allocator {
 
   /**
    * Allocates up to `wanted` contiguous clusters, at least one, with a refcount of 1.
-   * @throws Qcow2Error "limit-exceeded" if the image cannot grow any more, "needs-repair" if its refcounts are not to be
+   * @throws Qcow2Error "io" if a storage of fixed size is full, "limit-exceeded" if the image cannot grow any more, "needs-repair" if its refcounts are not to be
    *   written
    */
   async allocate(wanted: number): Promise<AllocatedClusters> {
     const { refcounts } = this.#image;
     await this.#proof.proveWritable(this.#image);
+    this.#endCluster ??= await endClusterOf(this.#image.storage, this.#image.layout.geometry.clusterSize);
     for (let cluster = this.#firstMaybeFree; ; ) {
       const blockIndex = refcounts.blockIndexOf(cluster);
       if (blockIndex >= refcounts.table.entries) {
@@ -86,7 +90,9 @@ export class Allocator {
       codec.get(block.view, at) !== 0 || this.#isUncounted(cluster - start + at);
     let index = start;
     while (index < refcountsPerBlock && isTaken(index)) index++;
-    const limit = Math.min(index + wanted, refcountsPerBlock);
+    // One at least, so that a storage that is full is met below.
+    const room = Math.max((this.#endCluster ?? Infinity) - (cluster - start + index), 1);
+    const limit = Math.min(index + Math.min(wanted, room), refcountsPerBlock);
     let end = index;
     while (end < limit && !isTaken(end)) end++;
     const first = cluster - start + index;
@@ -233,6 +239,7 @@ export class Allocator {
     const { clusterSize } = this.#image.layout.geometry;
     const end = (first + count) * clusterSize;
     this.#assertHostOffset(end);
+    if (first + count > (this.#endCluster ?? Infinity)) throw noSpace(this.#image.storage.name);
     for (let cluster = first; this.#proof.hasSuspects && cluster < first + count; cluster++) {
       if (this.#proof.isSuspect(cluster)) throw usedButFree(cluster * clusterSize);
     }

@@ -19,6 +19,8 @@ export interface Storage {
   /** What to call it in messages: a path, a URL, "memory". */
   readonly name: string;
   readonly readOnly: boolean;
+  /** True if it can be neither longer nor shorter, as a block device; what it holds may be anything. Default false. */
+  readonly fixedSize?: boolean | undefined;
 
   /** Current length in bytes. */
   size(): Promise<number>;

@@ -170,6 +170,11 @@ export class FileStorage implements Storage {
     return this.#libc === undefined ? undefined : queryImageUse(this.#libc, this.#fd, this.name);
   }
 
+  /** True for devices. */
+  get fixedSize(): boolean {
+    return this.#deviceBytes !== undefined;
+  }
+
   async size(): Promise<number> {
     if (this.#deviceBytes !== undefined) {
       this.#assertOpen();

@@ -20,6 +20,7 @@ import { checkImage } from "../check/check-image.ts";
 import { checkNewMetadata } from "../check/check-new-metadata.ts";
 import type { CheckFinding, CheckOptions } from "../check-result.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
+import { rebuildRefcountsInside } from "./rebuild-inside.ts";
 
 /** The header's bytes from the refcount table's offset to the end of the incompatible features. */
 const SWITCHED_BYTES: number = HEADER_INCOMPATIBLE_FEATURES_AT + 8 - HEADER_REFCOUNT_TABLE_AT;
@@ -41,6 +42,10 @@ export async function rebuildRefcounts(
   layout: ImageLayout,
   options: RebuildOptions = {},
 ): Promise<void> {
+  if (storage.fixedSize === true && options.accepts === undefined) {
+    await rebuildRefcountsInside(storage, layout);
+    return;
+  }
   const originalSize = await storage.size();
   let refcountTable: TableLocation;
   try {

@@ -107,8 +107,10 @@ async function mapAdded(
   const { clusterSize, l2Coverage } = geometry;
   // Version 2 has no mark for clusters that read as zeroes.
   const allocates = preallocation !== "off" || header.version < 3;
-  const zero =
-    revealsBacking && header.version >= 3 && preallocation !== "falloc" && preallocation !== "full";
+  const isReserved = preallocation === "falloc" || preallocation === "full";
+  // What a device holds there may be anything.
+  const showsOld = revealsBacking || (image.storage.fixedSize === true && !hasDataFile);
+  const zero = showsOld && header.version >= 3 && !isReserved;
   for (let from = start; from < end; ) {
     transaction.throwIfAborted();
     const index = Math.floor(from / l2Coverage);
@@ -119,7 +121,7 @@ async function mapAdded(
       ? undefined
       : hasDataFile
         ? from
-        : await reserve(transaction, count, preallocation);
+        : await reserve(transaction, { count, preallocation, areMarked: zero });
     await editTable(transaction, own, index, async (l2) => {
       for (let entry = 0; entry < count; entry++) {
         writeStandardEntry(geometry, l2, l2EntryAt(geometry, first + entry), {
@@ -147,12 +149,17 @@ function contentBits(
 /** New clusters in a row that hold zeroes; returns the host offset of the first. */
 async function reserve(
   transaction: MetadataTransaction,
-  count: number,
-  preallocation: Preallocation,
+  {
+    count,
+    preallocation,
+    areMarked,
+  }: { readonly count: number; readonly preallocation: Preallocation; readonly areMarked: boolean },
 ): Promise<number> {
   const { storage, layout } = transaction.image;
-  const offset = await transaction.addZeroClusters(count);
+  const offset = await transaction.addZeroClusters(count, { areMarked });
   const length = count * layout.geometry.clusterSize;
+  // Written already.
+  if (storage.fixedSize === true) return offset;
   if (preallocation === "falloc" && storage.allocate !== undefined) await storage.allocate(offset, length);
   else if (preallocation === "falloc" || preallocation === "full") {
     await writeZeroBytes(storage, offset, length, transaction.signal);

@@ -4,6 +4,8 @@
  * of the header, switches to them. A power cut before that leaves the image as it was, one after it leaves it changed.
  * What the old tables occupied is free in the new refcounts.
  */
+
+import { writeZeroBytes } from "../../storage/write-zeroes.ts";
 import { changeFirstCluster, type HeaderChange } from "../header/change-first-cluster.ts";
 import type { HeaderReplacement } from "../header/replace-first-cluster.ts";
 import { prepareFirstCluster } from "../header/write-first-cluster.ts";
@@ -122,12 +124,20 @@ export class MetadataTransaction {
   }
 
   /**
-   * Takes `count` new clusters in a row behind the end of the file, where they read as zeroes; returns their host offset.
+   * Takes `count` new clusters in a row that read as zeroes; returns their host offset. They lie behind the end of the
+   * file, or, in a storage that cannot grow, anywhere, and are written, unless they are to be marked as zeroes anyhow.
    */
-  async addZeroClusters(count: number): Promise<number> {
+  async addZeroClusters(count: number, { areMarked = false }: { areMarked?: boolean } = {}): Promise<number> {
     this.throwIfAborted();
     const { storage, layout } = this.image;
     const { clusterSize } = layout.geometry;
+    if (storage.fixedSize === true) {
+      const offset = (await this.refcounts.allocate(count)) * clusterSize;
+      const length = count * clusterSize;
+      this.#context.file.assertNoOverlap(offset, offset + length);
+      if (!areMarked) await writeZeroBytes(storage, offset, length, this.#signal);
+      return offset;
+    }
     const first = await this.refcounts.allocateBehind(Math.ceil((await storage.size()) / clusterSize), count);
     const end = (first + count) * clusterSize;
     if ((await storage.size()) < end) await storage.truncate(end);

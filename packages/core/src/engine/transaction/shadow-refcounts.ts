@@ -14,6 +14,7 @@ import {
 import { viewOf } from "../../format/uint64.ts";
 import { MAX_REFCOUNT_TABLE_BYTES } from "../../limits.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { endClusterOf, noSpace } from "../fixed-size.ts";
 import type { TableLocation } from "../image-layout.ts";
 import type { RefcountStore } from "../refcount-store.ts";
 import { TableCache } from "../table-cache.ts";
@@ -371,6 +372,7 @@ export class ShadowRefcounts {
   async #takeFree(count: number): Promise<number> {
     const { codec, geometry } = this.#current;
     await this.#proveOnce();
+    const endCluster = await endClusterOf(this.#storage, this.#clusterSize);
     const { refcountsPerBlock } = geometry;
     let run = 0;
     while (run < count) {
@@ -384,6 +386,7 @@ export class ShadowRefcounts {
         }
         return run;
       });
+      if (this.#nextCluster > endCluster) throw noSpace(this.#storage.name);
     }
     return this.#nextCluster - count;
   }
