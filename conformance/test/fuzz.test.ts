@@ -1,10 +1,10 @@
 /** Broken images: a bounded number of them by seed, and every one that was ever found. */
-import { ENGINE_CODECS } from "@qcow2/testing";
-import { FuzzFind, FuzzRunner } from "@qcow2/testing/fuzz";
+import { FuzzFind } from "@qcow2/testing/fuzz";
 import { expect, it } from "vitest";
-import { DISK_LOOKS } from "../src/fuzz/disk-looks.ts";
+import { createRunner } from "../src/fuzz/create-runner.ts";
 import { runWorkers } from "../src/fuzz/run-workers.ts";
 import { savedFinds } from "../src/fuzz/saved-finds.ts";
+import { Workbench } from "../src/workbench.ts";
 
 const SEED = 1;
 const IMAGES = 200;
@@ -18,6 +18,7 @@ it(`do not show what no image may show, ${IMAGES} of them`, { timeout: 600_000 }
     seed: SEED,
     images: IMAGES,
     processes: 1,
+    qemu: 0,
     onFind: ({ oracle, index, error }) => {
       if (HELD.has(oracle)) finds.push(`image ${index}: ${error}`);
     },
@@ -34,7 +35,8 @@ it(`were found ${finds.length} times, and are read`, () => {
 });
 
 it.each(finds)("$file", async ({ saved }) => {
-  const runner = new FuzzRunner({ codecs: ENGINE_CODECS, figures: new Map(), looks: DISK_LOOKS });
+  using bench = new Workbench("fuzz");
+  const runner = await createRunner(new Map(), bench);
   try {
     await runner.run(saved.drawn);
   } catch (error) {

@@ -1,9 +1,8 @@
 /** `npm run fuzz -w @qcow2/conformance`: see `HELP`. */
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
-import { ENGINE_CODECS } from "@qcow2/testing";
-import { FuzzRunner } from "@qcow2/testing/fuzz";
-import { DISK_LOOKS } from "./disk-looks.ts";
+import { Workbench } from "../workbench.ts";
+import { createRunner } from "./create-runner.ts";
 import { runWorkers } from "./run-workers.ts";
 import { readFind, SAVED_FINDS, saveFind } from "./saved-finds.ts";
 
@@ -17,6 +16,7 @@ data that is lost or changed. Ends with 1 if anything was found; finds are made 
   --images N      how many images (default 3000)
   --from N        the index of the first image (default 0)
   --minutes M     as many images as fit into that time, instead of a number
+  --qemu N        let QEMU judge one image in N, and make one shape in six; 1 for all, 0 (default) for none
   --processes N   processes at a time (default 1)
   --save FOLDER   where finds are saved (default conformance/cases/fuzz)
   --replay FILE   run a saved find again, and nothing else; also several
@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     from: { type: "string", default: "0" },
     minutes: { type: "string" },
     processes: { type: "string", default: "1" },
+    qemu: { type: "string", default: "0" },
     save: { type: "string", default: SAVED_FINDS },
     replay: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -49,6 +50,7 @@ async function main(): Promise<number> {
     images: values.images === undefined ? 3000 : Number(values.images),
     from: Number(values.from),
     processes: Number(values.processes),
+    qemu: Number(values.qemu),
   };
   if (
     positionals.length > 0 ||
@@ -65,6 +67,7 @@ async function fuzz(numbers: {
   readonly images: number;
   readonly from: number;
   readonly processes: number;
+  readonly qemu: number;
 }): Promise<number> {
   const { minutes } = values;
   const until = minutes === undefined ? undefined : Date.now() + Number(minutes) * 60_000;
@@ -93,11 +96,12 @@ async function fuzz(numbers: {
 }
 
 async function replay(files: readonly string[]): Promise<number> {
+  using bench = new Workbench("fuzz");
   let failed = 0;
   for (const file of files) {
-    const runner = new FuzzRunner({ codecs: ENGINE_CODECS, figures: new Map(), looks: DISK_LOOKS });
+    const runner = await createRunner(new Map(), bench);
     try {
-      await runner.run(readFind(file).drawn);
+      await runner.run(readFind(file).drawn, { isJudged: values.qemu !== "0" });
       console.log(`${basename(file)}: passes`);
     } catch (error) {
       failed++;

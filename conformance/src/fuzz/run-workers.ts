@@ -23,6 +23,8 @@ export interface FuzzRunOptions {
   /** Milliseconds since 1970 after which nothing more is begun. */
   readonly until?: number | undefined;
   readonly processes: number;
+  /** QEMU judges one image in so many; 0 for none. */
+  readonly qemu: number;
   readonly onFind: (
     find: SavedFind,
     options: { readonly isNew: boolean; readonly signature: string },
@@ -79,7 +81,7 @@ class FuzzRun {
           error: `bounded-work: ${why}`,
           seed: this.#options.seed,
           index,
-          drawn: drawCase(index, drawOptions(this.#options.seed)),
+          drawn: drawCase(index, drawOptions(this.#options.seed, this.#options.qemu)),
         });
         const done = index + 1 - batch.from;
         return { from: index + 1, count: batch.count - done };
@@ -123,7 +125,8 @@ class FuzzRun {
       worker.on("message", onMessage);
       worker.on("exit", onExit);
       watch();
-      send(worker, { kind: "batch", seed: this.#options.seed, from, count });
+      const { seed, qemu } = this.#options;
+      send(worker, { kind: "batch", seed, from, count, qemu });
     });
   }
 

@@ -1,10 +1,12 @@
 /** A process that runs cases for the one that watches it: it may be ended at any moment. */
-import { ENGINE_CODECS } from "@qcow2/testing";
-import { drawCase, type Figures, FuzzFind, FuzzRunner, minimise } from "@qcow2/testing/fuzz";
-import { DISK_LOOKS } from "./disk-looks.ts";
+import { drawCase, type Figures, FuzzFind, type FuzzRunner, minimise } from "@qcow2/testing/fuzz";
+import { Workbench } from "../workbench.ts";
+import { createRunner } from "./create-runner.ts";
 import { drawOptions, type FromWorker, type ToWorker } from "./protocol.ts";
 
 const MINIMISING_TRIES = 250;
+/** Where QEMU's programs are started for each. */
+const JUDGED_TRIES = 50;
 
 const send = (message: FromWorker): void => void process.send?.(message);
 /** Signatures that were made small already: the next find of a kind tells nothing new. */
@@ -16,15 +18,17 @@ process.on("message", (message: ToWorker) => {
 });
 process.on("disconnect", () => process.exit(0));
 
-async function runBatch({ seed, from, count }: Extract<ToWorker, { kind: "batch" }>): Promise<void> {
+async function runBatch({ seed, from, count, qemu }: Extract<ToWorker, { kind: "batch" }>): Promise<void> {
+  using bench = new Workbench("fuzz");
   const figures: Figures = new Map();
-  const runner = new FuzzRunner({ codecs: ENGINE_CODECS, figures, looks: DISK_LOOKS });
-  const quiet = new FuzzRunner({ codecs: ENGINE_CODECS, figures: new Map(), looks: DISK_LOOKS });
+  const runner = await createRunner(figures, bench);
+  const quiet: FuzzRunner = await createRunner(new Map(), bench);
   for (let index = from; index < from + count; index++) {
     send({ kind: "began", index });
-    const drawn = drawCase(index, drawOptions(seed));
+    const drawn = drawCase(index, drawOptions(seed, qemu));
+    const judging = { isJudged: qemu > 0 && index % qemu === 0 };
     try {
-      await runner.run(drawn);
+      await runner.run(drawn, judging);
     } catch (error) {
       const find =
         error instanceof FuzzFind
@@ -34,7 +38,10 @@ async function runBatch({ seed, from, count }: Extract<ToWorker, { kind: "batch"
       const isNew = !known.has(signature);
       known.add(signature);
       const smallest = isNew
-        ? await minimise(drawn, find, { run: (simpler) => quiet.run(simpler), tries: MINIMISING_TRIES })
+        ? await minimise(drawn, find, {
+            run: (simpler) => quiet.run(simpler, judging),
+            tries: judging.isJudged ? JUDGED_TRIES : MINIMISING_TRIES,
+          })
         : { drawn, find };
       send({
         kind: "find",

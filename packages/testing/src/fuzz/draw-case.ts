@@ -20,8 +20,9 @@ export const IMAGES_OF_A_SHAPE = 8;
 export interface DrawOptions {
   readonly seed: number;
   readonly compressionTypes: readonly CompressionType[];
-  /** One shape in so many is made by QEMU; 0 for none. */
+  /** One shape in so many is made by QEMU, which may compress in other ways, too; 0 for none. */
   readonly byQemu?: number;
+  readonly qemuCompressionTypes?: readonly CompressionType[];
 }
 
 /** Case number `index` of a seed. */
@@ -44,7 +45,10 @@ function once(random: Random, times: number): boolean {
   return random.below(times) === 0;
 }
 
-function drawShape(random: Random, { compressionTypes, byQemu = 0 }: DrawOptions): FuzzShape {
+function drawShape(random: Random, options: DrawOptions): FuzzShape {
+  const { byQemu = 0 } = options;
+  const isQemus = byQemu > 0 && once(random, byQemu);
+  const compressionTypes = (isQemus ? options.qemuCompressionTypes : undefined) ?? options.compressionTypes;
   const clusterBits = once(random, 120)
     ? 18 + random.below(4)
     : random.pick([9, 9, 9, 10, 11, 12, 12, 13, 14, 14, 15, 16]);
@@ -64,7 +68,7 @@ function drawShape(random: Random, { compressionTypes, byQemu = 0 }: DrawOptions
         ? random.pick([3, 6.5, 12])
         : random.pick([3, 10.5, 40.5, 41, 130]);
   const isV3 = version === 3;
-  const options: FuzzShape["options"] = {
+  const imageOptions: FuzzShape["options"] = {
     version,
     clusterSize,
     ...(isV3 && {
@@ -84,9 +88,8 @@ function drawShape(random: Random, { compressionTypes, byQemu = 0 }: DrawOptions
     }),
   );
   const marks = isV3 && once(random, 8) ? [random.pick(["dirty", "dirty", "corrupt"] as const)] : undefined;
-  const madeByQemu = byQemu > 0 && once(random, byQemu);
   return {
-    options,
+    options: imageOptions,
     clusters,
     ...(hasBacking && {
       backing: {
@@ -97,7 +100,7 @@ function drawShape(random: Random, { compressionTypes, byQemu = 0 }: DrawOptions
     ...(dataFile && { dataFile }),
     steps,
     ...(marks && { marks }),
-    ...(madeByQemu && { byQemu: true }),
+    ...(isQemus && { byQemu: true }),
   };
 }
 

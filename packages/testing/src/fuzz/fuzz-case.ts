@@ -19,7 +19,7 @@ export interface FuzzShape {
   readonly steps: readonly FuzzStep[];
   /** Header bits that are set when all is done. */
   readonly marks?: readonly ("dirty" | "corrupt")[];
-  /** Arguments of `qemu-img create -o` for an image that QEMU makes; its steps are QEMU's, too. */
+  /** Made by QEMU's tools, where there are some; else as the others. */
   readonly byQemu?: boolean;
 }
 

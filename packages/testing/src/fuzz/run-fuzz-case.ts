@@ -42,9 +42,10 @@ export class FuzzRunner {
     this.#options = options;
   }
 
-  /** @throws FuzzFind */
-  async run(drawn: FuzzCase): Promise<void> {
-    const { codecs, figures, looks = [], judge } = this.#options;
+  /** With `isJudged`, the judge is asked, who takes longer than all the rest. @throws FuzzFind */
+  async run(drawn: FuzzCase, { isJudged = false }: { readonly isJudged?: boolean } = {}): Promise<void> {
+    const { codecs, figures, looks = [] } = this.#options;
+    const judge = isJudged ? this.#options.judge : undefined;
     const { files, anatomy } = await this.#build(drawn.shape);
     const broken: FuzzFiles = { ...files, image: applyBreaks(files.image, anatomy, drawn.breaks) };
     count(figures, "images");
