@@ -28,11 +28,13 @@ import {
 export type LifeStep = EngineOperation | Transaction | { readonly kind: Look };
 
 /** What changes nothing. */
-type Look = "read" | "map" | "check";
+type Look = "read" | "map" | "check" | "dirty-ranges";
 
 /** A change of the whole situation, with nothing else under way. */
 export type LifeTurn =
   | { readonly kind: "reopen"; readonly cacheBytes: number }
+  /** All steps are asked for, and closing at the same moment: what was asked for before it is done, and no more. */
+  | { readonly kind: "close"; readonly steps: readonly LifeStep[] }
   /** After a flush, whoever has the image is gone without closing it. */
   | { readonly kind: "kill" }
   /** The change is made while nothing but the image file is open. */
@@ -57,7 +59,7 @@ export interface LifeCase {
 
 export function lifeCaseArbitrary(shape: EngineShape): fc.Arbitrary<LifeCase> {
   const cacheBytes = fc.constantFrom(1, 1, 4096, 2 ** 20);
-  const looks = fc.constantFrom("read" as const, "read" as const, "map" as const, "check" as const);
+  const looks = fc.constantFrom<Look[]>("read", "read", "map", "check", "dirty-ranges");
   const transaction = transactionArbitrary(shape).filter(isOrdered);
   const step = fc.oneof<fc.WeightedArbitrary<LifeStep>[]>(
     { weight: 5, arbitrary: engineOperationArbitrary(shape) },
@@ -68,6 +70,7 @@ export function lifeCaseArbitrary(shape: EngineShape): fc.Arbitrary<LifeCase> {
   const turn = fc.oneof<fc.Arbitrary<LifeTurn>[]>(
     cacheBytes.map((bytes) => ({ kind: "reopen" as const, cacheBytes: bytes })),
     fc.constant({ kind: "kill" as const }),
+    batch.map((steps) => ({ kind: "close" as const, steps })),
     transactionArbitrary(shape).map((change) => ({ kind: "metadata-only" as const, change })),
   );
   return fc.record({
@@ -87,7 +90,7 @@ export function lifeCaseArbitrary(shape: EngineShape): fc.Arbitrary<LifeCase> {
   });
 }
 
-/** A step down to version 2 is several changes, between which others have their turn. */
+/** What a discard does depends on the version, and the model asks for that when a whole batch has ended. */
 function isOrdered(transaction: Transaction): boolean {
   return transaction.kind !== "amend" || transaction.version === 3;
 }
@@ -109,7 +112,7 @@ export async function checkLife(
   return await life.end();
 }
 
-const LOOKS: ReadonlySet<string> = new Set(["read", "map", "check"]);
+const LOOKS: ReadonlySet<string> = new Set<Look>(["read", "map", "check", "dirty-ranges"]);
 
 type Outcome = "done" | "refused";
 
@@ -139,7 +142,7 @@ class Life {
     this.#files = files;
     this.#image = image;
     this.#state = state;
-    this.#watchers = new Watchers(random, state.disk);
+    this.#watchers = new Watchers(random, state);
   }
 
   static async begin(drawn: LifeCase, shape: EngineShape): Promise<Life> {
@@ -173,19 +176,39 @@ class Life {
   }
 
   /** Asks for all steps at once, and waits for them; reads may go on while later batches run. */
-  async run(batch: readonly LifeStep[]): Promise<void> {
+  async run(batch: readonly LifeStep[], { closes = false } = {}): Promise<void> {
     const asked = this.#state;
     const steps = this.#sensible(batch);
     const work = steps.map((step) => this.#ask(step, asked));
     this.#requests += steps.length;
+    const closing = closes ? this.#image.close() : undefined;
+    if (closes) await this.#expectRefused();
     const outcomes = await expectEnd(JSON.stringify(steps), Promise.all(work));
     for (const [index, step] of steps.entries()) {
       if (outcomes[index] === "refused" || step.kind === "flush") continue;
       this.#state = this.#stateAfter(step, asked);
-      this.#watchers.states.push(this.#state.disk);
+      this.#watchers.add(this.#state);
     }
+    await expectEnd("closing", closing ?? Promise.resolve());
     this.#watchers.endBatch();
-    if (steps.some(({ kind }) => kind === "check")) await this.#watchers.check(this.#image);
+  }
+
+  /** Whoever asks after closing has begun. */
+  async #expectRefused(): Promise<void> {
+    const image = this.#image;
+    const asked = [
+      () => image.write({ offset: 0, from: new Uint8Array(Math.min(1, image.size)) }),
+      () => image.flush(),
+      () => image.check(),
+      () => image.createSnapshot({ name: "late" }),
+    ];
+    for (const ask of asked) {
+      const error = await ask().then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      if (!isQcow2Error(error, "closed")) throw new Error(`after closing had begun: ${String(error)}`);
+    }
   }
 
   /** Leaves out what would have no defined order or outcome among the others. */
@@ -211,7 +234,8 @@ class Life {
       await applyToImage(step, image);
       return "done";
     }
-    if (step.kind !== "check") this.#watchers[step.kind](image);
+    if (step.kind === "dirty-ranges") this.#watchers.dirtyRanges(image);
+    else this.#watchers[step.kind](image);
     // A look changes nothing.
     return "refused";
   }
@@ -231,7 +255,11 @@ class Life {
 
   async turn(turn: LifeTurn): Promise<void> {
     await this.#watchers.end();
-    if (turn.kind === "kill") {
+    if (turn.kind === "close") {
+      await this.run(turn.steps, { closes: true });
+      await this.#watchers.end();
+      await expectImageState(this.#files, [this.#state], { noLeaks: true });
+    } else if (turn.kind === "kill") {
       await this.#image.flush();
       const files = await copyFiles(this.#files);
       await this.#image.close();
@@ -243,7 +271,7 @@ class Life {
     }
     const cacheBytes = turn.kind === "reopen" ? turn.cacheBytes : this.#drawn.cacheBytes;
     this.#image = await openLife(this.#setting, this.#files, cacheBytes);
-    this.#watchers = new Watchers(this.#random, this.#state.disk);
+    this.#watchers = new Watchers(this.#random, this.#state);
   }
 
   get #setting(): LifeSetting {
