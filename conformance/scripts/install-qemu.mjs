@@ -15,6 +15,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { asRoot, cache, ensureMmdebstrap, lastLine, onPath, rootPrefix } from "./lib/debian.mjs";
+import { ensureStrace } from "./lib/strace.mjs";
 
 /** Changes when what is unpacked changes, so that an older cache is replaced. */
 const RECIPE = 1;
@@ -131,4 +132,11 @@ if (reason !== undefined) {
       ? `the cases against QEMU ${absent.join(", ")} are left out${present.length > 0 ? "" : "; the qemu-img on PATH is used"}`
       : "all conformance cases are left out; to run them: apt-get install qemu-utils, brew install qemu, or the like";
   console.log(`QEMU ${absent.join(", ")} not available (${reason}): ${consequence}`);
+}
+
+const strace = await ensureStrace();
+if (strace.reason !== undefined) {
+  console.log(
+    `strace not available (${strace.reason}): the cases in which the kernel refuses calls are left out`,
+  );
 }

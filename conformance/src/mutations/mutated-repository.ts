@@ -1,4 +1,5 @@
 /** A copy of the packages with their tests, in which one place of the sources can be changed. */
+import { spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -16,8 +17,12 @@ import type { Mutation } from "./mutation.ts";
 import type { Suite } from "./suites.ts";
 
 const PACKAGES = ["core", "testing", "node", "convert"] as const;
-/** A broken engine may hang; that, too, is a failure of its suite. */
-const SUITE_TIMEOUT_MS = 240_000;
+/** A broken engine may hang; that, too, is a failure of its suite. Long, because other work may hold a suite up. */
+const SUITE_TIMEOUT_MS = 1_200_000;
+/** One that never gives way is ended by the time that it computes, which does not depend on other work. */
+const CPU_SECONDS = 240;
+const LIMITED: readonly [] | [string, string] =
+  spawnSync("prlimit", ["--version"]).status === 0 ? ["prlimit", `--cpu=${CPU_SECONDS}`] : [];
 
 const CONFIG = `export default { test: {
   setupFiles: ["packages/testing/src/property-seed.ts"],
@@ -67,14 +72,15 @@ export class MutatedRepository implements Disposable {
     if (parts.length !== 2) {
       throw new Error(`'${name}' has its place ${parts.length - 1} times in ${file}, not once: adapt it`);
     }
-    const packageName = file.split("/")[1] as string;
+    const compiled = join(this.#folder, file.replace("/src/", "/dist/").replace(/\.ts$/, ".js"));
+    const intactCompiled = readFileSync(compiled);
     writeFileSync(path, parts.join(replace));
     try {
-      await this.#compile(packageName);
+      await this.#compile(file.split("/")[1] as string);
       return await work();
     } finally {
       writeFileSync(path, intact);
-      await this.#compile(packageName);
+      writeFileSync(compiled, intactCompiled);
     }
   }
 
@@ -83,7 +89,7 @@ export class MutatedRepository implements Disposable {
     const vitest = join(REPOSITORY, "node_modules/vitest/vitest.mjs");
     const options = ["--root", this.#folder, "--bail", "1", "--maxWorkers", "1"];
     const excluded = exclude.flatMap((path) => ["--exclude", path]);
-    return runTool([process.execPath, vitest], ["run", ...options, ...excluded, ...paths], {
+    return runTool([...LIMITED, process.execPath, vitest], ["run", ...options, ...excluded, ...paths], {
       cwd: this.#folder,
       timeoutMs: SUITE_TIMEOUT_MS,
       env: { QCOW2_NO_SHRINKING: "1" },
