@@ -101,7 +101,7 @@ function checkedTableOffset(offset: bigint | number, count: number): number {
 }
 
 /** A forward-moving window over the table. */
-class TableWindow {
+export class TableWindow {
   readonly #storage: Storage;
   readonly #start: number;
   readonly #beyondEnd: "refuse" | "zeroes";

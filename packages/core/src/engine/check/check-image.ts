@@ -173,7 +173,7 @@ async function readPresent(
 }
 
 /** The extension of a LUKS image: offset and length of the encryption header, 8 bytes each. */
-function cryptoHeaderOf({ header, extensions }: ImageLayout): TableExtent | undefined {
+export function cryptoHeaderOf({ header, extensions }: ImageLayout): TableExtent | undefined {
   const extension = extensions.find(({ type }) => type === EXTENSION_CRYPTO);
   if (header.cryptMethod !== 2 || extension === undefined || extension.data.length < 16) return undefined;
   const view = viewOf(extension.data);

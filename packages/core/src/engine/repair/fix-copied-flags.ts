@@ -5,27 +5,28 @@ import { isCompressed, isCopied, l2EntryAt, standardOffset } from "../../format/
 import { viewOf } from "../../format/uint64.ts";
 import { DEFAULT_REFCOUNT_CACHE_BYTES } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
-import type { Storage } from "../../storage/storage.ts";
 import { describeL1Copied } from "../check/check-l1.ts";
 import { hexHalves } from "../check/check-report.ts";
 import { describeL2Copied } from "../check/l2-table-checker.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
-import { writeChangedSectors } from "./fix-refcounts.ts";
+import type { RepairFile } from "./repair-file.ts";
 import type { RepairOptions } from "./repair-options.ts";
 
 const COPIED_FIRST_BYTE = 0x80;
 
 /**
  * Makes every flag say whether its cluster has a refcount of 1. Refcounts must be right and durable. Returns how many
- * flags were wrong.
+ * flags were wrong. A table in whose place something else is, too, stays as it is.
  */
 export async function fixCopiedFlags(
-  storage: Storage,
+  file: RepairFile,
   layout: ImageLayout,
   { signal, onRepair }: Pick<RepairOptions, "signal" | "onRepair">,
 ): Promise<number> {
   const { geometry, l1Table, refcountTable } = layout;
+  const { storage } = file;
+  if (!file.isAlone("l1-table", l1Table)) return 0;
   let fixed = 0;
   const refcounts = await RefcountStore.load({
     storage,
@@ -56,19 +57,19 @@ export async function fixCopiedFlags(
         toggleCopied(view, index * L1_ENTRY_BYTES);
         fixed++;
       }
-      fixed += await fixTable(storage, layout, offset, { refcountOf, onRepair });
+      fixed += await fixTable(file, layout, offset, { refcountOf, onRepair });
     } catch (error) {
       // What cannot be read stays as it is, and the check afterwards says so.
       if (!(error instanceof Qcow2Error)) throw error;
     }
   }
-  await writeChangedSectors(storage, l1Table.offset, { before, after: l1 });
-  if (fixed > 0) await storage.flush();
+  await file.change("l1-table", l1Table.offset, { before, after: l1 });
+  if (fixed > 0) await file.flush();
   return fixed;
 }
 
 async function fixTable(
-  storage: Storage,
+  file: RepairFile,
   { geometry, hasDataFile }: ImageLayout,
   offset: number,
   {
@@ -76,9 +77,10 @@ async function fixTable(
     onRepair,
   }: { readonly refcountOf: (offset: number) => Promise<number> } & Pick<RepairOptions, "onRepair">,
 ): Promise<number> {
+  if (!file.isAlone("l2-table", { offset, length: geometry.clusterSize })) return 0;
   let fixed = 0;
   const bytes = new Uint8Array(geometry.clusterSize);
-  await readExactly(storage, offset, bytes, "L2 table");
+  await readExactly(file.storage, offset, bytes, "L2 table");
   const before = bytes.slice();
   const view = viewOf(bytes);
   for (let index = 0; index < geometry.l2Entries; index++) {
@@ -95,7 +97,7 @@ async function fixTable(
     toggleCopied(view, at);
     fixed++;
   }
-  await writeChangedSectors(storage, offset, { before, after: bytes });
+  await file.change("l2-table", offset, { before, after: bytes });
   return fixed;
 }
 

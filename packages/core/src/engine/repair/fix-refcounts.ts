@@ -1,35 +1,40 @@
 /** Refcounts that are just wrong numbers, put right where they are: no write of one makes another one worse. */
 import { Qcow2Error } from "../../errors.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { SECTOR_SIZE } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
-import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import { describeMismatch } from "../check/compare-refcounts.ts";
 import type { ReferenceWindow } from "../check/reference-window.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
+import type { RepairFile } from "./repair-file.ts";
 import type { RepairOptions } from "./repair-options.ts";
 
 export interface FixRefcountsOptions extends Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair"> {
-  /** Also count more references where there are more; else only fewer where there are fewer. */
+  /** Count more references where there are more. */
   readonly raise: boolean;
+  /** Count fewer where there are fewer. Not to be done where something cannot be read: what it refers to looks unused. */
+  readonly lower: boolean;
 }
 
 export interface FixedRefcounts {
   raised: number;
   lowered: number;
-  /** False if some are in blocks that do not exist, or cannot be read; those are left as they are. */
+  /**
+   * False if some are in blocks that do not exist, or cannot be read, or have something else in their place; those are left
+   * as they are.
+   */
   complete: boolean;
 }
 
 /** Makes stored refcounts say how many references there are. */
 export async function fixRefcounts(
-  storage: Storage,
+  file: RepairFile,
   layout: ImageLayout,
-  { raise, onRepair, ...options }: FixRefcountsOptions,
+  { raise, lower, onRepair, ...options }: FixRefcountsOptions,
 ): Promise<FixedRefcounts> {
   const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true };
+  const { storage } = file;
   let store: RefcountStore;
   try {
     store = await RefcountStore.load({
@@ -47,15 +52,15 @@ export async function fixRefcounts(
     const endBlock = Math.ceil(window.end / refcountsPerBlock);
     for (let block = Math.floor(window.first / refcountsPerBlock); block < endBlock; block++) {
       options.signal?.throwIfAborted();
-      await fixBlock({ storage, store, block, window, raise, onRepair }, fixed);
+      await fixBlock({ file, store, block, window, raise, lower, onRepair }, fixed);
     }
   });
-  if (fixed.raised + fixed.lowered > 0) await storage.flush();
+  if (fixed.raised + fixed.lowered > 0) await file.flush();
   return fixed;
 }
 
-interface BlockToFix extends Pick<FixRefcountsOptions, "raise" | "onRepair"> {
-  readonly storage: Storage;
+interface BlockToFix extends Pick<FixRefcountsOptions, "raise" | "lower" | "onRepair"> {
+  readonly file: RepairFile;
   readonly store: RefcountStore;
   /** Index in the refcount table. */
   readonly block: number;
@@ -63,7 +68,7 @@ interface BlockToFix extends Pick<FixRefcountsOptions, "raise" | "onRepair"> {
 }
 
 async function fixBlock(
-  { storage, store, block, window, raise, onRepair }: BlockToFix,
+  { file, store, block, window, raise, lower, onRepair }: BlockToFix,
   fixed: FixedRefcounts,
 ): Promise<void> {
   const { geometry, codec } = store;
@@ -79,37 +84,26 @@ async function fixBlock(
       if (counts.some((count) => count !== 0)) fixed.complete = false;
       return;
     }
-    await readExactly(storage, offset, before, "Refcount block");
+    await readExactly(file.storage, offset, before, "Refcount block");
   } catch (error) {
     if (!(error instanceof Qcow2Error)) throw error;
     fixed.complete = false;
     return;
   }
   const after = before.slice();
+  const isAlone = file.isAlone("refcounts", { offset, length: clusterSize });
   for (const [index, count] of counts.entries()) {
     const at = first + index - block * refcountsPerBlock;
     const stored = codec.get(viewOf(before), at);
-    if (stored === count || (stored < count && !raise)) continue;
+    if (stored === count || (stored < count ? !raise : !lower)) continue;
+    if (!isAlone) {
+      fixed.complete = false;
+      return;
+    }
     onRepair?.(`Repairing ${describeMismatch(first + index, stored, count)}`);
     codec.set(viewOf(after), at, count);
     if (stored < count) fixed.raised++;
     else fixed.lowered++;
   }
-  await writeChangedSectors(storage, offset, { before, after });
-}
-
-/** Writes what differs, in whole sectors: a power cut leaves each of them as it was or as it has to be. */
-export async function writeChangedSectors(
-  storage: Storage,
-  offset: number,
-  { before, after }: { readonly before: Uint8Array; readonly after: Uint8Array },
-): Promise<boolean> {
-  let changed = false;
-  for (let at = 0; at < after.length; at += SECTOR_SIZE) {
-    const sector = after.subarray(at, at + SECTOR_SIZE);
-    if (sector.every((byte, index) => byte === before[at + index])) continue;
-    await storage.write(offset + at, sector);
-    changed = true;
-  }
-  return changed;
+  await file.change("refcounts", offset, { before, after });
 }

@@ -1,78 +1,112 @@
-/** A snapshot table of which something is broken: replaced by what can be read of it. */
+/** A snapshot table of which something is broken, or lies where something else does: stored anew in another place. */
 import { Qcow2Error } from "../../errors.ts";
+import { l1EntriesFor } from "../../format/geometry.ts";
 import { HEADER_SNAPSHOTS_AT } from "../../format/header.ts";
-import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import { encodeSnapshotTable, type SnapshotEntry } from "../../format/snapshot-table.ts";
+import { decodeStoredText } from "../../format/stored-text.ts";
 import { viewOf, writeUint64 } from "../../format/uint64.ts";
-import { MAX_L1_BYTES, MAX_SNAPSHOTS } from "../../limits.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
-import type { Storage } from "../../storage/storage.ts";
 import type { ImageLayout } from "../image-layout.ts";
-import { walkSnapshotTable } from "../read-snapshot-table.ts";
+import { copyL1Table } from "./copy-l1-table.ts";
+import type { RepairFile } from "./repair-file.ts";
+import type { Irreparable, RepairOptions } from "./repair-options.ts";
+import { type SnapshotSurvey, type SurveyedSnapshot, surveySnapshots } from "./survey-snapshots.ts";
 
 /** Bytes of nb_snapshots and snapshots_offset together. */
 const FIELDS_BYTES = 12;
 
+export interface MendedSnapshots {
+  /** Entries that were put right. */
+  readonly mended: number;
+  readonly left: readonly Irreparable[];
+  readonly discarded: readonly Irreparable[];
+}
+
+/** What of the snapshots cannot be read, without changing anything. */
+export function irreparableSnapshots({ entries, problem }: SnapshotSurvey): Irreparable[] {
+  const found = entries.flatMap(({ entry, problem: reason }): Irreparable[] =>
+    reason === undefined
+      ? []
+      : [
+          {
+            kind: "snapshot",
+            id: decodeStoredText(entry.idBytes),
+            name: decodeStoredText(entry.nameBytes),
+            reason,
+          },
+        ],
+  );
+  if (problem !== undefined) found.push({ kind: "snapshot-table", reason: problem });
+  return found;
+}
+
 /**
- * Keeps the snapshots that can be read, up to the first entry that cannot; those whose L1 table is not in the file are
- * left out. The new table is written behind the end of the file, and the header switches to it. Returns 1 if the table
- * was replaced.
+ * Keeps all snapshots that the table has. A new table is written where nothing is, and the header switches to it; so are
+ * L1 tables that do not lie in the file as a whole, or have other users. A table that cannot be read to its end is left
+ * alone, and so is the entry of a snapshot whose L1 table cannot be read, unless they are to be discarded.
  */
-export async function mendSnapshots(storage: Storage, layout: ImageLayout): Promise<number> {
-  const { header, geometry } = layout;
-  if (header.snapshotCount === 0) return 0;
-  const { kept, isWhole } = await readable(storage, layout);
-  if (isWhole) return 0;
-  const { clusterSize } = geometry;
-  const table = encodeSnapshotTable(kept);
-  let offset = 0;
-  if (table.length > 0) {
-    offset = (Math.ceil((await storage.size()) / clusterSize) + 1) * clusterSize;
-    const whole = new Uint8Array(Math.ceil(table.length / clusterSize) * clusterSize);
-    whole.set(table);
-    await storage.write(offset, whole);
-    await storage.flush();
-  }
-  const fields = new Uint8Array(FIELDS_BYTES);
-  await readExactly(storage, HEADER_SNAPSHOTS_AT, fields, "Header");
-  viewOf(fields).setUint32(0, kept.length);
-  writeUint64(viewOf(fields), 4, offset);
-  await storage.write(HEADER_SNAPSHOTS_AT, fields);
-  await storage.flush();
-  return 1;
-}
-
-async function readable(
-  storage: Storage,
+export async function mendSnapshots(
+  file: RepairFile,
   layout: ImageLayout,
-): Promise<{ readonly kept: readonly SnapshotEntry[]; readonly isWhole: boolean }> {
-  const { header, geometry, virtualSize } = layout;
-  const kept: SnapshotEntry[] = [];
-  let isWhole = true;
-  const fileSize = await storage.size();
-  if (header.snapshotCount > MAX_SNAPSHOTS || header.snapshotsOffset % BigInt(geometry.clusterSize) !== 0n) {
-    return { kept, isWhole: false };
+  { discardSnapshots = false }: Pick<RepairOptions, "discardSnapshots">,
+): Promise<MendedSnapshots> {
+  const survey = await surveySnapshots(file.storage, layout);
+  const irreparable = irreparableSnapshots(survey);
+  const table = { offset: Number(layout.header.snapshotsOffset), length: survey.tableBytes };
+  const discarded = discardSnapshots ? irreparable : [];
+  const left = discardSnapshots ? [] : irreparable;
+  if (survey.problem !== undefined && !discardSnapshots) return { mended: 0, left, discarded };
+  const kept = discardSnapshots
+    ? survey.entries.filter(({ problem }) => problem === undefined)
+    : survey.entries;
+  const isInTheWay = survey.entries.length > 0 && !file.isAlone("directory", table);
+  const moving = kept.filter((snapshot) => hasToMove(file, snapshot));
+  if (discarded.length === 0 && !survey.needsRewriting && !isInTheWay && moving.length === 0) {
+    return { mended: 0, left, discarded };
   }
-  try {
-    const entries = walkSnapshotTable(storage, header.snapshotsOffset, header.snapshotCount, "refuse");
-    for await (const { entry } of entries) {
-      if (!isUsable(entry, geometry.clusterSize, fileSize)) {
-        isWhole = false;
-        continue;
-      }
-      const isSized = entry.diskSize !== undefined || header.version < 3;
-      isWhole &&= isSized;
-      kept.push(isSized ? entry : { ...entry, diskSize: BigInt(virtualSize) });
-    }
-  } catch (error) {
-    if (!(error instanceof Qcow2Error) || error.code === "io") throw error;
-    isWhole = false;
+  const entries: SnapshotEntry[] = [];
+  const moved = new Map<string, Pick<SnapshotEntry, "l1TableOffset" | "l1Size">>();
+  for (const snapshot of kept) {
+    entries.push(
+      moving.includes(snapshot)
+        ? { ...snapshot.entry, ...(await moveL1(file, layout, snapshot, moved)) }
+        : snapshot.entry,
+    );
   }
-  return { kept, isWhole };
+  const bytes = encodeSnapshotTable(entries);
+  const offset = entries.length === 0 ? 0 : await file.append(bytes);
+  await file.flush();
+  const fields = new Uint8Array(FIELDS_BYTES);
+  await readExactly(file.storage, HEADER_SNAPSHOTS_AT, fields, "Header");
+  viewOf(fields).setUint32(0, entries.length);
+  writeUint64(viewOf(fields), 4, offset);
+  await file.writeHeader(HEADER_SNAPSHOTS_AT, fields);
+  await file.flush();
+  return { mended: Math.max(1, moving.length + discarded.length), left, discarded };
 }
 
-function isUsable({ l1TableOffset, l1Size }: SnapshotEntry, clusterSize: number, fileSize: number): boolean {
-  const length = l1Size * L1_ENTRY_BYTES;
-  if (l1TableOffset % BigInt(clusterSize) !== 0n || length > MAX_L1_BYTES) return false;
-  return length === 0 || l1TableOffset + BigInt(length) <= BigInt(fileSize);
+/** Its L1 table is not in the file as a whole, or something else is in its place, too. */
+function hasToMove(file: RepairFile, { location }: SurveyedSnapshot): boolean {
+  if (location === undefined) return false;
+  return location.offset + location.length > file.originalSize || !file.isAlone("l1-table", location);
+}
+
+/** Snapshots that share a table share its copy, too. */
+async function moveL1(
+  file: RepairFile,
+  { geometry }: ImageLayout,
+  { location, entry }: SurveyedSnapshot,
+  moved: Map<string, Pick<SnapshotEntry, "l1TableOffset" | "l1Size">>,
+): Promise<Pick<SnapshotEntry, "l1TableOffset" | "l1Size">> {
+  if (location === undefined) throw new Qcow2Error("corrupt", "No L1 table", { structure: "snapshot table" });
+  const size = entry.diskSize ?? 0n;
+  const needed = size > BigInt(Number.MAX_SAFE_INTEGER) ? entry.l1Size : l1EntriesFor(geometry, Number(size));
+  const key = `${location.offset}:${location.length}:${needed}`;
+  let copy = moved.get(key);
+  if (copy === undefined) {
+    const { offset, entries } = await copyL1Table(file, location, needed);
+    copy = { l1TableOffset: BigInt(offset), l1Size: entries };
+    moved.set(key, copy);
+  }
+  return copy;
 }

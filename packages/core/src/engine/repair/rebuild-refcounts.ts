@@ -4,8 +4,12 @@
  * switch to them, in one write of one sector. A power cut before that leaves the image as it was.
  */
 import { assert, Qcow2Error } from "../../errors.ts";
-import { INCOMPATIBLE_DIRTY } from "../../format/feature-bits.ts";
-import { HEADER_INCOMPATIBLE_FEATURES_AT, HEADER_REFCOUNT_TABLE_AT } from "../../format/header.ts";
+import { FEATURE_TYPE_AUTOCLEAR, INCOMPATIBLE_DIRTY, knownFeatureMask } from "../../format/feature-bits.ts";
+import {
+  HEADER_AUTOCLEAR_FEATURES_AT,
+  HEADER_INCOMPATIBLE_FEATURES_AT,
+  HEADER_REFCOUNT_TABLE_AT,
+} from "../../format/header.ts";
 import {
   REFCOUNT_TABLE_ENTRY_BYTES,
   type RefcountCodec,
@@ -21,9 +25,10 @@ import { checkNewMetadata } from "../check/check-new-metadata.ts";
 import type { CheckFinding, CheckOptions } from "../check-result.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
 import { rebuildRefcountsInside } from "./rebuild-inside.ts";
+import { RepairFile } from "./repair-file.ts";
 
-/** The header's bytes from the refcount table's offset to the end of the incompatible features. */
-const SWITCHED_BYTES: number = HEADER_INCOMPATIBLE_FEATURES_AT + 8 - HEADER_REFCOUNT_TABLE_AT;
+/** The header's bytes from the refcount table's offset to the end of the features. */
+const SWITCHED_BYTES: number = HEADER_AUTOCLEAR_FEATURES_AT + 8 - HEADER_REFCOUNT_TABLE_AT;
 /** Offset and cluster count of the refcount table. */
 const TABLE_FIELDS_BYTES = 12;
 
@@ -33,32 +38,41 @@ export interface RebuildOptions extends Pick<CheckOptions, "signal" | "memoryByt
 }
 
 /**
- * Gives the image refcounts that say what its tables say, and clears its dirty bit unless findings were accepted. Nothing
- * of it is changed if it has other damage than wrong refcounts.
+ * Gives the image refcounts that say what its tables say, and clears its dirty bit and autoclear bits that are not known.
+ * Nothing of it is changed if it has other damage than wrong refcounts.
  * @throws Qcow2Error "needs-repair" if there is other damage, "limit-exceeded", "io"; the signal's reason
  */
 export async function rebuildRefcounts(
   storage: Storage,
   layout: ImageLayout,
-  options: RebuildOptions = {},
+  options: Pick<RebuildOptions, "signal" | "memoryBytes"> = {},
 ): Promise<void> {
-  if (storage.fixedSize === true && options.accepts === undefined) {
+  if (storage.fixedSize === true) {
     await rebuildRefcountsInside(storage, layout);
     return;
   }
-  const originalSize = await storage.size();
+  await rebuildRefcountsIn(await RepairFile.open(storage, layout, options.signal), layout, options);
+}
+
+/** As {@link rebuildRefcounts}, as a step of a repair; the dirty bit stays if findings are accepted. */
+export async function rebuildRefcountsIn(
+  file: RepairFile,
+  layout: ImageLayout,
+  options: RebuildOptions,
+): Promise<void> {
+  const sizeBefore = await file.storage.size();
   let refcountTable: TableLocation;
   try {
-    refcountTable = await writeNewRefcounts(storage, layout, options);
-    await storage.flush();
-    await assertSound(storage, { ...layout, refcountTable }, options);
+    refcountTable = await writeNewRefcounts(file, layout, options);
+    await file.flush();
+    await assertSound(file.storage, { ...layout, refcountTable }, options);
   } catch (error) {
     // What was written behind the end is of no use to anybody; the image itself is untouched.
-    await storage.truncate(originalSize).catch(() => undefined);
+    await file.cutBack(sizeBefore).catch(() => undefined);
     throw error;
   }
   // Whatever fails from here on, the header may point at the new table: it has to stay.
-  await switchTo(storage, refcountTable, {
+  await switchTo(file, refcountTable, {
     clusterSize: layout.geometry.clusterSize,
     hasFeatures: layout.header.version >= 3,
     isClean: options.accepts === undefined,
@@ -67,14 +81,13 @@ export async function rebuildRefcounts(
 
 /** Counts all references and writes blocks and a table that say so; returns where the table is. */
 async function writeNewRefcounts(
-  storage: Storage,
+  file: RepairFile,
   layout: ImageLayout,
   options: Pick<CheckOptions, "signal" | "memoryBytes">,
 ): Promise<TableLocation> {
-  const { clusterSize } = layout.geometry;
-  // One cluster is left out: compressed data may reach into the one after the last.
-  const firstNew = Math.ceil((await storage.size()) / clusterSize) + 1;
-  const writer = new RefcountWriter(storage, layout, firstNew);
+  const { storage } = file;
+  const firstNew = file.reserve(await clustersForRefcounts(file, layout)) / layout.geometry.clusterSize;
+  const writer = new RefcountWriter(file, layout, firstNew);
   // Without a refcount table, a check counts references to everything but the old refcounts.
   const withoutRefcounts = { ...layout, refcountTable: { offset: 0, length: 0 } };
   await checkImage({ storage, layout: withoutRefcounts }, options, async ({ first, end, counts }) => {
@@ -86,9 +99,24 @@ async function writeNewRefcounts(
   return await writer.finish();
 }
 
+/** Clusters that refcount blocks and a table for all of the file take at most, those that count themselves included. */
+async function clustersForRefcounts(file: RepairFile, { geometry }: ImageLayout): Promise<number> {
+  const { clusterSize, refcountsPerBlock } = geometry;
+  const fileClusters = Math.ceil((await file.storage.size()) / clusterSize);
+  let taken = 1;
+  for (;;) {
+    // What lies behind the file begins somewhere within a block, and may be some way behind it.
+    const blocks = Math.ceil(fileClusters / refcountsPerBlock) + Math.ceil(taken / refcountsPerBlock) + 2;
+    const entries = Math.ceil((file.reach + taken) / refcountsPerBlock) + 1;
+    const needed = blocks + Math.ceil((entries * REFCOUNT_TABLE_ENTRY_BYTES) / clusterSize);
+    if (needed <= taken) return taken;
+    taken = needed;
+  }
+}
+
 /** Writes refcounts in the order of their clusters. */
 class RefcountWriter {
-  readonly #storage: Storage;
+  readonly #file: RepairFile;
   readonly #clusterSize: number;
   readonly #refcountsPerBlock: number;
   readonly #codec: RefcountCodec;
@@ -97,8 +125,8 @@ class RefcountWriter {
   readonly #blocks: number[] = [];
   #block: Uint8Array;
 
-  constructor(storage: Storage, { geometry }: ImageLayout, firstNew: number) {
-    this.#storage = storage;
+  constructor(file: RepairFile, { geometry }: ImageLayout, firstNew: number) {
+    this.#file = file;
     this.#clusterSize = geometry.clusterSize;
     this.#refcountsPerBlock = geometry.refcountsPerBlock;
     this.#codec = refcountCodec(Math.log2(geometry.refcountBits));
@@ -130,7 +158,7 @@ class RefcountWriter {
       setRefcountTableEntry(viewOf(table), index, (this.#firstNew + written) * this.#clusterSize);
     }
     const offset = (this.#firstNew + blocks) * this.#clusterSize;
-    await this.#storage.write(offset, table);
+    await this.#file.writeNew(offset, table);
     return { offset, length: table.length };
   }
 
@@ -159,7 +187,7 @@ class RefcountWriter {
   async #writeBlock(): Promise<void> {
     if (this.#blocks.length === 0) return;
     const cluster = this.#firstNew + this.#blocks.length - 1;
-    await this.#storage.write(cluster * this.#clusterSize, this.#block);
+    await this.#file.writeNew(cluster * this.#clusterSize, this.#block);
   }
 }
 
@@ -187,9 +215,9 @@ async function assertSound(
   );
 }
 
-/** Points the header at the new table and, if all is well, clears the dirty bit, both in one sector. */
+/** Points the header at the new table and, if all is well, clears the dirty bit and unknown bits, all in one sector. */
 async function switchTo(
-  storage: Storage,
+  file: RepairFile,
   table: TableLocation,
   {
     clusterSize,
@@ -197,17 +225,22 @@ async function switchTo(
     isClean,
   }: { readonly clusterSize: number; readonly hasFeatures: boolean; readonly isClean: boolean },
 ): Promise<void> {
-  const clearsDirty = hasFeatures && isClean;
   // Version 2 headers end before the features.
-  const bytes = new Uint8Array(clearsDirty ? SWITCHED_BYTES : TABLE_FIELDS_BYTES);
-  await readExactly(storage, HEADER_REFCOUNT_TABLE_AT, bytes, "Header");
+  const bytes = new Uint8Array(hasFeatures ? SWITCHED_BYTES : TABLE_FIELDS_BYTES);
+  await readExactly(file.storage, HEADER_REFCOUNT_TABLE_AT, bytes, "Header");
   const view = viewOf(bytes);
   writeUint64(view, 0, table.offset);
   view.setUint32(8, table.length / clusterSize);
-  if (clearsDirty) {
-    const featuresAt = HEADER_INCOMPATIBLE_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
-    view.setBigUint64(featuresAt, view.getBigUint64(featuresAt) & ~INCOMPATIBLE_DIRTY);
+  if (hasFeatures) {
+    const incompatibleAt = HEADER_INCOMPATIBLE_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
+    const autoclearAt = HEADER_AUTOCLEAR_FEATURES_AT - HEADER_REFCOUNT_TABLE_AT;
+    if (isClean) {
+      view.setBigUint64(incompatibleAt, view.getBigUint64(incompatibleAt) & ~INCOMPATIBLE_DIRTY);
+    }
+    // Whoever writes to an image clears what it does not know (specification: "autoclear_features").
+    const known = knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);
+    view.setBigUint64(autoclearAt, view.getBigUint64(autoclearAt) & known);
   }
-  await storage.write(HEADER_REFCOUNT_TABLE_AT, bytes);
-  await storage.flush();
+  await file.writeHeader(HEADER_REFCOUNT_TABLE_AT, bytes);
+  await file.flush();
 }

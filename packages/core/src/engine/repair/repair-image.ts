@@ -1,11 +1,16 @@
 /**
- * Repairing a damaged image (specification: "Host cluster management", "Cluster mapping"). Every step leaves the image at
- * least as good as it was, so that a power cut between two of them loses nothing and a second repair goes on from there:
+ * Repairing a damaged image (specification: "Host cluster management", "Cluster mapping"). Every write goes through a
+ * `RepairFile`, which knows what any reference reaches. Every step leaves the image at least as good as it was, so that a
+ * power cut between two of them loses nothing and a second repair goes on from there:
  *
- * 1. tables: entries that lead nowhere, or say what no entry may say, are emptied or put right, one sector at a time;
- *    broken snapshot tables and bitmap directories are replaced by what can be read of them, by one write of the header;
- * 2. refcounts: in place where each is just a wrong number, else new ones behind the end of the file, and one switch;
- * 3. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
+ * 1. tables that are not alone in their place, or not in the file as a whole, get one of their own, by one write of the
+ *    header: the active L1 table, those of snapshots, the snapshot table, the bitmap directory;
+ * 2. entries that lead nowhere, or say what no entry may say, are emptied or put right, one sector at a time;
+ * 3. refcounts: in place where each is just a wrong number, else new ones behind the end of the file, and one switch;
+ * 4. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
+ *
+ * What cannot be read is left as it is, and named. As long as it is there, no refcount is lowered: what it refers to would
+ * look unused.
  */
 import { Qcow2Error } from "../../errors.ts";
 import {
@@ -14,20 +19,29 @@ import {
   INCOMPATIBLE_DIRTY,
   knownFeatureMask,
 } from "../../format/feature-bits.ts";
-import { HEADER_AUTOCLEAR_FEATURES_AT, HEADER_INCOMPATIBLE_FEATURES_AT } from "../../format/header.ts";
-import { viewOf } from "../../format/uint64.ts";
+import { l1EntriesFor } from "../../format/geometry.ts";
+import {
+  HEADER_AUTOCLEAR_FEATURES_AT,
+  HEADER_INCOMPATIBLE_FEATURES_AT,
+  HEADER_L1_AT,
+} from "../../format/header.ts";
+import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
+import { viewOf, writeUint64 } from "../../format/uint64.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
 import { type ImageLayout, readImageLayout } from "../image-layout.ts";
+import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
 import { fixRefcounts } from "./fix-refcounts.ts";
-import { mendBitmaps } from "./mend-bitmaps.ts";
-import { mendSnapshots } from "./mend-snapshots.ts";
+import { mendBitmaps, surveyBitmaps } from "./mend-bitmaps.ts";
+import { irreparableSnapshots, mendSnapshots } from "./mend-snapshots.ts";
 import { mendTables } from "./mend-tables.ts";
-import { rebuildRefcounts } from "./rebuild-refcounts.ts";
-import type { RepairOptions, RepairResult } from "./repair-options.ts";
+import { rebuildRefcountsIn } from "./rebuild-refcounts.ts";
+import { RepairFile } from "./repair-file.ts";
+import type { Irreparable, RepairOptions, RepairResult } from "./repair-options.ts";
+import { surveySnapshots } from "./survey-snapshots.ts";
 
 /** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
 const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
@@ -39,16 +53,15 @@ const WRONG_REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set([
 
 /**
  * Repairs the qcow2 image in `storage`, which nobody else may have open. Guest data that could be read before can be
- * read afterwards; what led nowhere reads as zeroes, or as the backing file. An image without findings is not
- * written to, except for autoclear bits that are not known.
+ * read afterwards, in snapshots, too; what led nowhere reads as zeroes, or as the backing file. Snapshots and bitmaps that
+ * cannot be read are left as they are unless `discardSnapshots` or `discardBitmaps` is given. An image without findings
+ * is not written to, except for autoclear bits that are not known.
  * @throws Qcow2Error as `checkStorage`; "needs-repair" if the active L1 table is not in the file: nothing is left that
  *   tells where data is, and freeing it would make that final; "read-only", "io"; the signal's reason
  */
 export async function repairStorage(storage: Storage, options: RepairOptions): Promise<RepairResult> {
-  const { what, onRepair, onRemaining, ...checkOptions } = options;
+  const { what, onRepair, onRemaining, discardSnapshots, discardBitmaps, ...checkOptions } = options;
   const found = new Map<CheckFinding["code"], number>();
-  const overlapping = new Set<number>();
-  let blocksAreSound = true;
   const layout = await readImageLayout(storage, { forCheck: true });
   const before = await checkImage(
     { storage, layout },
@@ -57,30 +70,15 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
       repairs: what === "all",
       onFinding: (finding) => {
         found.set(finding.code, (found.get(finding.code) ?? 0) + 1);
-        if (finding.overlaps === true && finding.hostOffset !== undefined)
-          overlapping.add(finding.hostOffset);
-        if (finding.code === "refcount-block" || finding.refcountBlock !== undefined) blocksAreSound = false;
         options.onFinding?.(finding);
       },
     },
   );
   const quiet = { signal: options.signal, memoryBytes: options.memoryBytes, onRepair };
-  let corruptionsFixed = 0;
-  if (what === "leaks") {
-    if (before.leaks > 0 && blocksAreSound) await fixRefcounts(storage, layout, { ...quiet, raise: false });
-    // Flags that contradict refcounts that are right lose nothing either way.
-    const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
-    if (found.has("copied-flag") && others.length === 0) {
-      corruptionsFixed = await fixCopiedFlags(storage, layout, quiet);
-    }
-  } else if (before.corruptions + before.leaks + before.checkErrors > 0) {
-    corruptionsFixed = await repairAll(storage, {
-      layout,
-      found,
-      overlapping,
-      blocksAreSound,
-      options: quiet,
-    });
+  let done: Done = { fixed: 0, left: [], discarded: [] };
+  if (before.corruptions + before.leaks + before.checkErrors > 0) {
+    const damage = { layout, found, options: { ...quiet, discardSnapshots, discardBitmaps } };
+    done = await (what === "leaks" ? repairLeaks(storage, damage) : repairAll(storage, damage));
   }
   let wrongRefcounts = 0;
   const after = await finish(storage, before, {
@@ -90,9 +88,17 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
       onRemaining?.(finding);
     },
   });
-  if (what === "all") corruptionsFixed += Math.max(0, countOf(found, WRONG_REFCOUNT_CODES) - wrongRefcounts);
+  const { fixed, left, discarded } = done;
   // What the repair itself gave up on the way was no leak before.
-  return { before, after, corruptionsFixed, leaksFixed: Math.max(0, before.leaks - after.leaks) };
+  return {
+    before,
+    after,
+    corruptionsFixed:
+      fixed + (what === "all" ? Math.max(0, countOf(found, WRONG_REFCOUNT_CODES) - wrongRefcounts) : 0),
+    leaksFixed: Math.max(0, before.leaks - after.leaks),
+    left,
+    discarded,
+  };
 }
 
 function countOf(
@@ -108,53 +114,115 @@ interface Damage {
   readonly layout: ImageLayout;
   /** How often each code was found. */
   readonly found: ReadonlyMap<CheckFinding["code"], number>;
-  /** Host offsets of clusters that are metadata and something else. */
-  readonly overlapping: ReadonlySet<number>;
-  /** False if something else may lie where a refcount block is said to be: then no block is written to. */
-  readonly blocksAreSound: boolean;
-  readonly options: Pick<RepairOptions, "signal" | "memoryBytes" | "onRepair">;
+  readonly options: Pick<
+    RepairOptions,
+    "signal" | "memoryBytes" | "onRepair" | "discardSnapshots" | "discardBitmaps"
+  >;
 }
 
-/** Returns how many entries of tables were put right; refcounts are counted by the checks before and after. */
-async function repairAll(
-  storage: Storage,
-  { layout, found, overlapping, blocksAreSound, options }: Damage,
-): Promise<number> {
+interface Done {
+  /** Entries of tables that were put right; refcounts are counted by the checks before and after. */
+  readonly fixed: number;
+  readonly left: readonly Irreparable[];
+  readonly discarded: readonly Irreparable[];
+}
+
+async function repairLeaks(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
+  const left = [
+    ...irreparableSnapshots(await surveySnapshots(storage, layout)),
+    ...(await surveyBitmaps(storage, layout)).irreparable,
+  ];
+  const isRefcountsAlone = !found.has("refcount-block") && !found.has("read-error");
+  let fixed = 0;
+  if (left.length === 0 && isRefcountsAlone) {
+    const file = await RepairFile.open(storage, layout, options.signal);
+    if (found.has("leaked-cluster")) {
+      await fixRefcounts(file, layout, { ...options, raise: false, lower: true });
+    }
+    // Flags that contradict refcounts that are right lose nothing either way.
+    const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
+    if (found.has("copied-flag") && others.length === 0) {
+      fixed = await fixCopiedFlags(file, layout, options);
+    }
+  }
+  return { fixed, left, discarded: [] };
+}
+
+async function repairAll(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
   await assertL1IsThere(storage, layout);
-  const isOnlyRefcounts =
-    overlapping.size === 0 && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
+  const file = await RepairFile.open(storage, layout, options.signal);
+  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
   let fixed = 0;
+  const left: Irreparable[] = [];
+  const discarded: Irreparable[] = [];
+  const reread = async (): Promise<void> => {
+    current = await readImageLayout(storage, { forCheck: true });
+    await file.renew(current);
+  };
   if (!isOnlyRefcounts) {
-    fixed += await mendSnapshots(storage, current);
-    current = await readImageLayout(storage, { forCheck: true });
-    fixed += await mendBitmaps(storage, current);
-    current = await readImageLayout(storage, { forCheck: true });
-    fixed += await mendTables(storage, current, { overlapping, signal: options.signal });
-    current = await readImageLayout(storage, { forCheck: true });
+    await file.completeLastCluster();
+    for (const mended of [
+      await mendSnapshots(file, current, options),
+      await mendBitmaps(file, current, options),
+    ]) {
+      fixed += mended.mended;
+      left.push(...mended.left);
+      discarded.push(...mended.discarded);
+    }
+    for (const { kind, id, name, reason } of discarded) {
+      options.onRepair?.(`Discarding ${[kind, id, name].filter(Boolean).join(" ")}: ${reason}`);
+    }
+    if (await moveActiveL1(file, current)) fixed++;
+    await reread();
+    fixed += await mendTables(file, current, options.signal);
+    await reread();
   }
+  const canLower = left.length === 0;
   // Refcounts that changed because tables did are no news.
   const { onRepair, ...quiet } = options;
-  const inPlace =
-    blocksAreSound &&
-    (await fixRefcounts(storage, current, { ...(isOnlyRefcounts ? options : quiet), raise: true })).complete;
-  if (!inPlace && (await hasWrongRefcounts(storage, current, quiet))) {
+  const { complete } = await fixRefcounts(file, current, {
+    ...(isOnlyRefcounts ? options : quiet),
+    raise: true,
+    lower: canLower,
+  });
+  if (!complete && canLower && (await hasWrongRefcounts(storage, current, quiet))) {
     onRepair?.("Rebuilding refcount structure");
-    await rebuildRefcounts(storage, current, { ...quiet, accepts: () => true });
+    await rebuildRefcountsIn(file, current, { ...quiet, accepts: () => true });
     current = await readImageLayout(storage, { forCheck: true });
   }
-  return fixed + (await fixCopiedFlags(storage, current, options));
+  return { fixed: fixed + (await fixCopiedFlags(file, current, options)), left, discarded };
 }
 
-/** @throws Qcow2Error "needs-repair" */
-async function assertL1IsThere(storage: Storage, { l1Table }: ImageLayout): Promise<void> {
-  if (l1Table.offset + l1Table.length <= (await storage.size())) return;
+/** What the guest needs of the table has to be there. @throws Qcow2Error "needs-repair" */
+async function assertL1IsThere(
+  storage: Storage,
+  { l1Table, geometry, virtualSize }: ImageLayout,
+): Promise<void> {
+  const needed = Math.min(l1Table.length, l1EntriesFor(geometry, virtualSize) * L1_ENTRY_BYTES);
+  const isThere = l1Table.offset !== 0 && l1Table.offset + needed <= (await storage.size());
+  if (l1Table.length === 0 || isThere) return;
   throw new Qcow2Error(
     "needs-repair",
     "The active L1 table is not in the file: nothing tells where the data is, and repairing would free all of it. " +
       "The image was left as it is",
     { state: "corrupt" },
   );
+}
+
+/** Gives the active L1 table a place of its own where it has none; returns whether it had not. */
+async function moveActiveL1(file: RepairFile, layout: ImageLayout): Promise<boolean> {
+  const { l1Table, geometry, virtualSize } = layout;
+  const isWhole = l1Table.offset + l1Table.length <= file.originalSize;
+  if (l1Table.length === 0 || (isWhole && file.isAlone("l1-table", l1Table))) return false;
+  const { offset, entries } = await copyL1Table(file, l1Table, l1EntriesFor(geometry, virtualSize));
+  await file.flush();
+  const fields = new Uint8Array(12);
+  viewOf(fields).setUint32(0, entries);
+  writeUint64(viewOf(fields), 4, offset);
+  await file.writeHeader(HEADER_L1_AT, fields);
+  await file.flush();
+  return true;
 }
 
 async function hasWrongRefcounts(
@@ -179,19 +247,21 @@ async function finish(storage: Storage, before: CheckResult, options: CheckOptio
   const warnings = incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
   const unknown = autoclearFeatures & ~knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);
   const isGood = after.corruptions + after.checkErrors === 0;
+  if ((!isGood || warnings === 0n) && unknown === 0n) return after;
+  const file = await RepairFile.open(storage, layout, options.signal);
   // The bits are a warning until everything that makes them unnecessary is durable.
-  if (isGood && warnings !== 0n) await clearBits(storage, HEADER_INCOMPATIBLE_FEATURES_AT, warnings);
+  if (isGood && warnings !== 0n) await clearBits(file, HEADER_INCOMPATIBLE_FEATURES_AT, warnings);
   // Whoever writes to an image clears what it does not know (specification: "autoclear_features").
-  if (unknown !== 0n) await clearBits(storage, HEADER_AUTOCLEAR_FEATURES_AT, unknown);
+  if (unknown !== 0n) await clearBits(file, HEADER_AUTOCLEAR_FEATURES_AT, unknown);
   return after;
 }
 
 /** Clears bits of one of the header's feature fields, when everything before it is durable. */
-async function clearBits(storage: Storage, at: number, bits: bigint): Promise<void> {
+async function clearBits(file: RepairFile, at: number, bits: bigint): Promise<void> {
   const features = new Uint8Array(8);
-  await readExactly(storage, at, features, "Header");
+  await readExactly(file.storage, at, features, "Header");
   viewOf(features).setBigUint64(0, viewOf(features).getBigUint64(0) & ~bits);
-  await storage.flush();
-  await storage.write(at, features);
-  await storage.flush();
+  await file.flush();
+  await file.writeHeader(at, features);
+  await file.flush();
 }
