@@ -31,7 +31,7 @@ export { type HeaderInspection, inspectHeader } from "./engine/inspect-header.ts
 export type { MetadataClass, OverlapCheck, OverlapTemplate } from "./engine/overlap-classes.ts";
 export { readImageInfo } from "./engine/read-image-info.ts";
 export { repairStorage } from "./engine/repair/repair-image.ts";
-export type { RepairOptions, RepairResult } from "./engine/repair/repair-options.ts";
+export type { Irreparable, RepairOptions, RepairResult } from "./engine/repair/repair-options.ts";
 export type { CreateSnapshotOptions } from "./engine/snapshots/change-snapshots.ts";
 export type { SnapshotReference } from "./engine/snapshots/find-snapshot.ts";
 export type { TransactionOptions } from "./engine/transaction/metadata-transaction.ts";

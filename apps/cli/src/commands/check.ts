@@ -2,6 +2,7 @@ import {
   type CheckFinding,
   type CheckResult,
   checkStorage,
+  type Irreparable,
   probeStorage,
   type RepairOptions,
   repairStorage,
@@ -35,7 +36,16 @@ import {
 
 const OPTIONS: Readonly<
   Record<
-    "quiet" | "format" | "imageOpts" | "repair" | "output" | "cache" | "forceShare" | "object",
+    | "quiet"
+    | "format"
+    | "imageOpts"
+    | "repair"
+    | "discardSnapshots"
+    | "discardBitmaps"
+    | "output"
+    | "cache"
+    | "forceShare"
+    | "object",
     OptionSpec
   >
 > = {
@@ -47,6 +57,14 @@ const OPTIONS: Readonly<
     long: "repair",
     value: "leaks|all",
     help: "repair: give back leaked clusters, or all damage",
+  },
+  discardSnapshots: {
+    long: "discard-snapshots",
+    help: "with -r all: give up snapshots that cannot be read",
+  },
+  discardBitmaps: {
+    long: "discard-bitmaps",
+    help: "with -r all: give up bitmaps that cannot be read",
   },
   output: OUTPUT,
   cache: { short: "T", long: "cache", value: "MODE", help: CACHE_HELP },
@@ -68,10 +86,11 @@ export const checkCommand: Command<typeof OPTIONS> = {
 and bitmaps. What is found is listed on stderr, and summed up at the end. The image is only read, unless -r is given.
 Guest data that can be read before a repair can be read after it, and a power cut during one leaves the image no worse.`,
     notes: `-r leaks gives back clusters that nothing refers to. -r all also repairs reference counts, flags, tables, snapshots
-and bitmaps: references that lead nowhere become zeroes, and snapshots and bitmaps that cannot be read are left out.
+and bitmaps: references that lead nowhere become zeroes. Snapshots and bitmaps that cannot be read are named and left as
+they are, and no space is given back that could be theirs; --discard-snapshots and --discard-bitmaps give them up.
 Make a copy of a damaged image first if you can.
 ${NOTES_ON_CACHE}`,
-    examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2", "-r all disk.qcow2"],
+    examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2", "-r all disk.qcow2", "-r all --discard-bitmaps disk.qcow2"],
     exitCodes: [
       [0, "the image is good, or was repaired"],
       [1, "the check could not be completed"],
@@ -89,6 +108,13 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   const output = parseOutputFormat(args.value("output"));
   const cache = parseCacheMode(args.value("cache"), "source cache");
   const quiet = args.has("quiet");
+  const discards = {
+    discardSnapshots: args.has("discardSnapshots"),
+    discardBitmaps: args.has("discardBitmaps"),
+  };
+  if (repair !== "all" && (discards.discardSnapshots || discards.discardBitmaps)) {
+    throw new UsageError("--discard-snapshots and --discard-bitmaps go with -r all");
+  }
   const name = parseImageName(given, nameOptions(args));
   if (repair !== undefined) assertNotShared(name);
   await using storage = await openToCheck(name, { readOnly: repair === undefined, cache });
@@ -106,6 +132,7 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
   let outcome: Outcome;
   try {
     outcome = await checkOrRepair(storage, repair, {
+      ...discards,
       onFinding: report,
       onRemaining: report,
       onRepair: (message) => context.report(message),
@@ -117,6 +144,7 @@ async function runCheck(args: ParsedArguments<typeof OPTIONS>, context: CommandC
     progress.end({ succeeded: true });
   }
   const { result } = outcome;
+  for (const irreparable of outcome.left) context.warn(leftText(irreparable));
   if (!quiet && output === "json") {
     await context.out.print(checkJson(outcome, { filename: given, format: CHECKED_FORMAT }));
   } else if (!quiet) {
@@ -178,11 +206,27 @@ function adviceOnOverflow(program: ProgramName): string {
   );
 }
 
+const KINDS: Readonly<Record<Irreparable["kind"], string>> = {
+  snapshot: "Snapshot",
+  "snapshot-table": "The snapshot table",
+  bitmap: "Bitmap",
+  "bitmap-directory": "The bitmap directory",
+};
+
+function leftText({ kind, id, name, reason }: Irreparable): string {
+  const named = [id, name === undefined ? undefined : `'${name}'`].filter((part) => part !== undefined).join(" ");
+  const option = kind.startsWith("snapshot") ? "--discard-snapshots" : "--discard-bitmaps";
+  return `${KINDS[kind]}${named === "" ? "" : ` ${named}`} was left as it is: ${reason} (${option} gives it up)`;
+}
+
 interface Outcome {
   /** What is wrong in the end. */
   readonly result: CheckResult;
   readonly corruptionsFixed: number;
   readonly leaksFixed: number;
+  /** What was left as it is, and what was given up. */
+  readonly left: readonly Irreparable[];
+  readonly discarded: readonly Irreparable[];
 }
 
 async function checkOrRepair(
@@ -191,7 +235,8 @@ async function checkOrRepair(
   options: Omit<RepairOptions, "what">,
 ): Promise<Outcome> {
   if (what === undefined) {
-    return { result: await checkStorage(storage, options), corruptionsFixed: 0, leaksFixed: 0 };
+    const result = await checkStorage(storage, options);
+    return { result, corruptionsFixed: 0, leaksFixed: 0, left: [], discarded: [] };
   }
   return await interruptible(async (signal) => {
     const { after, ...fixed } = await repairStorage(storage, { ...options, what, signal });

@@ -1,6 +1,6 @@
-import type { CheckResult } from "@qcow2/core";
+import type { CheckResult, Irreparable } from "@qcow2/core";
 import { formatFixed } from "./decimal.ts";
-import { formatQemuJson } from "./qemu-json.ts";
+import { formatQemuJson, type JsonValue } from "./qemu-json.ts";
 
 /** What `check` prints for people, newline included. */
 export function checkText(result: CheckResult): string {
@@ -23,10 +23,13 @@ interface CheckedImage {
   readonly result: CheckResult;
   readonly corruptionsFixed: number;
   readonly leaksFixed: number;
+  /** What was left as it is, and what was given up; only where there is some. */
+  readonly left?: readonly Irreparable[];
+  readonly discarded?: readonly Irreparable[];
 }
 
 /** What a repair prints before the result of the check after it; nothing if there was nothing to repair. */
-export function repairText({ corruptionsFixed, leaksFixed }: Omit<CheckedImage, "result">): string {
+export function repairText({ corruptionsFixed, leaksFixed }: Pick<CheckedImage, "corruptionsFixed" | "leaksFixed">): string {
   if (corruptionsFixed + leaksFixed === 0) return "";
   return (
     "The following inconsistencies were found and repaired:\n\n" +
@@ -37,10 +40,12 @@ export function repairText({ corruptionsFixed, leaksFixed }: Omit<CheckedImage, 
 
 /** What `check --output=json` prints; counts of zero are left out, except the errors of the check itself. */
 export function checkJson(
-  { result, corruptionsFixed, leaksFixed }: CheckedImage,
+  { result, corruptionsFixed, leaksFixed, left, discarded }: CheckedImage,
   image: { filename: string; format: string },
 ): string {
   const unlessZero = (count: number): number | undefined => (count === 0 ? undefined : count);
+  const unlessNone = (items: readonly Irreparable[] = []): JsonValue | undefined =>
+    items.length === 0 ? undefined : items.map((item) => ({ ...item }));
   const json = formatQemuJson({
     filename: image.filename,
     format: image.format,
@@ -54,6 +59,8 @@ export function checkJson(
     "allocated-clusters": unlessZero(result.allocatedClusters),
     "fragmented-clusters": unlessZero(result.fragmentedClusters),
     "compressed-clusters": unlessZero(result.compressedClusters),
+    left: unlessNone(left),
+    discarded: unlessNone(discarded),
   });
   return `${json}\n`;
 }

@@ -2,11 +2,19 @@
  * Repairs of damaged images with power cuts: at any moment, what could be read before can be read, and a repair that is
  * run again ends in an image without findings and with the same data.
  */
-import { isQcow2Error, MemoryStorage, type RepairOptions, repairStorage } from "@qcow2/core";
+import {
+  type CheckResult,
+  isQcow2Error,
+  MemoryStorage,
+  type RepairOptions,
+  repairStorage,
+  type Storage,
+} from "@qcow2/core";
 import fc from "fast-check";
 import { KeptStorage } from "../kept-storage.ts";
 import { Random } from "../random.ts";
 import { crashStates } from "./crash-states.ts";
+import { damageImage } from "./damage-image.ts";
 import { Timeline, TimelineStorage } from "./disk-timeline.ts";
 import { engineOperationArbitrary } from "./engine-arbitraries.ts";
 import { applyToImage, type EngineOperation } from "./engine-operations.ts";
@@ -17,7 +25,10 @@ export interface RepairCase {
   /** The shape's name. */
   readonly shape: string;
   readonly operations: readonly EngineOperation[];
-  /** How many places are damaged. */
+  /** Snapshots that are taken between the operations, where the shape can have some. */
+  readonly snapshots: number;
+  readonly hasBitmap: boolean;
+  /** How many places are damaged at most. */
   readonly damages: number;
   readonly what: RepairOptions["what"];
   /** Decides damage and crash states. */
@@ -28,6 +39,8 @@ export function repairCaseArbitrary(shape: EngineShape): fc.Arbitrary<RepairCase
   return fc.record({
     shape: fc.constant(shape.name),
     operations: fc.array(engineOperationArbitrary(shape), { maxLength: 6, size: "max" }),
+    snapshots: fc.nat(2),
+    hasBitmap: fc.boolean(),
     damages: fc.integer({ min: 1, max: 4 }),
     what: fc.constantFrom<RepairOptions["what"][]>("all", "all", "leaks"),
     seed: fc.nat(2 ** 31 - 1),
@@ -39,14 +52,17 @@ export async function checkRepair(
   drawn: RepairCase,
   { states }: { readonly states: number },
 ): Promise<number> {
-  const { files } = await shapeNamed(drawn.shape).build();
-  const image = await openShape(files);
-  for (const operation of drawn.operations) await applyToImage(operation, image);
-  await image.close();
+  const { damaged, done } = await damagedImage(drawn);
+  try {
+    return await repairWithPowerCuts(drawn, damaged, states);
+  } catch (error) {
+    throw new Error(`${(error as Error).message} (${done.join("; ")})`, { cause: error });
+  }
+}
+
+async function repairWithPowerCuts(drawn: RepairCase, damaged: ShapeFiles, states: number): Promise<number> {
+  const bytes = damaged.image.toBytes();
   const random = new Random(drawn.seed);
-  const bytes = files.image.toBytes();
-  for (let count = 0; count < drawn.damages; count++) damage(bytes, random);
-  const damaged: ShapeFiles = { ...files, image: new MemoryStorage({ name: "image", bytes }) };
   const readable = await readableClusters(damaged);
 
   const timeline = new Timeline();
@@ -60,18 +76,22 @@ export async function checkRepair(
     initial: bytes.slice(),
   });
   const { what } = drawn;
-  const { after } = await repairStorage(storage, { what });
+  const after = await repairOrRefuse(storage, what);
   await expectReadable(changed, readable);
+  if (after === undefined) return 0;
+  if (what === "all" && after.corruptions + after.checkErrors === 0) {
+    await (await openShape(changed, { readOnly: true })).close();
+  }
   // Leaks can be given back although something cannot be looked at; that is no repair of it.
   await expectRepairedOnce(changed, what, after.corruptions + (what === "leaks" ? after.checkErrors : 0));
   let counted = 0;
   for (const state of crashStates(timeline, damaged, states, random)) {
     try {
       await expectReadable(state.files, readable);
-      const again = await repairStorage(new KeptStorage(state.files.image), { what });
+      const again = await repairOrRefuse(new KeptStorage(state.files.image), what);
       // Whatever cannot be repaired (more users of a cluster than narrow refcounts can count) is no more than before.
-      if (again.after.corruptions > after.corruptions) {
-        throw new Error(`the second repair leaves ${again.after.corruptions} corruptions`);
+      if ((again?.corruptions ?? Number.POSITIVE_INFINITY) > after.corruptions) {
+        throw new Error(`the second repair leaves ${again?.corruptions ?? "all"} corruptions`);
       }
       await expectReadable(state.files, readable);
     } catch (error) {
@@ -82,65 +102,81 @@ export async function checkRepair(
   return counted;
 }
 
-/** One change to refcounts, to an L2 entry, or to the refcount table. */
-function damage(bytes: Uint8Array, random: Random): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const clusterSize = 2 ** view.getUint32(20);
-  const offsetAt = (at: number): number => Number(view.getBigUint64(at) & 0x00fffffffffffe00n);
-  const table = offsetAt(48);
-  const l1 = offsetAt(40);
-  const l1Entries = view.getUint32(36);
-  const clusters = Math.ceil(bytes.length / clusterSize);
-  const way = random.below(7);
-  if (way <= 1) {
-    const block = offsetAt(table);
-    if (block !== 0) bytes[block + random.below(Math.min(64, clusterSize))] = random.below(256);
-    return;
+/** What is wrong afterwards; undefined if the image is too broken for a repair to act. */
+async function repairOrRefuse(
+  storage: Storage,
+  what: RepairOptions["what"],
+): Promise<CheckResult | undefined> {
+  try {
+    return (await repairStorage(storage, { what })).after;
+  } catch (error) {
+    if (isQcow2Error(error)) return undefined;
+    throw error;
   }
-  if (way === 2) {
-    view.setBigUint64(table, BigInt(random.pick([0, clusterSize, 512, bytes.length * 2])));
-    return;
-  }
-  if (way === 3) {
-    // Where other metadata or data lies.
-    view.setBigUint64(table, BigInt(random.below(clusters) * clusterSize));
-    return;
-  }
-  const l2 = l1Entries === 0 ? 0 : offsetAt(l1 + 8 * random.below(l1Entries));
-  if (l2 === 0 || l2 + clusterSize > bytes.length) return;
-  const at = l2 + 16 * random.below(clusterSize / 16);
-  const entry = view.getBigUint64(at);
-  if (entry === 0n || at + 8 > bytes.length) return;
-  const others = [entry ^ (1n << 63n), entry + 512n, entry | (1n << 60n), BigInt(bytes.length * 4)];
-  view.setBigUint64(at, random.pick(others));
 }
 
-/** The clusters of the disk that can be read, by their index; each as text. */
-async function readableClusters(files: ShapeFiles): Promise<Map<number, string>> {
-  const found = new Map<number, string>();
-  try {
-    const image = await openShape(files, { readOnly: true });
-    const { clusterSize } = image.info();
-    for (let offset = 0; offset < image.size; offset += clusterSize) {
-      const into = new Uint8Array(Math.min(clusterSize, image.size - offset));
-      try {
-        await image.read({ offset, into });
-        found.set(offset, Buffer.from(into).toString("latin1"));
-      } catch (error) {
-        if (!isQcow2Error(error)) throw error;
-      }
+/** The image with what was drawn in it, and what was broken then. */
+export async function damagedImage(
+  drawn: RepairCase,
+): Promise<{ readonly damaged: ShapeFiles; readonly done: readonly string[] }> {
+  const shape = shapeNamed(drawn.shape);
+  const { files } = await shape.build();
+  const image = await openShape(files);
+  for (const [index, operation] of drawn.operations.entries()) {
+    if (shape.canShare && index < drawn.snapshots) {
+      await image.createSnapshot({ name: `snapshot ${index}` });
     }
-    await image.close();
-  } catch (error) {
-    if (!isQcow2Error(error)) throw error;
+    await applyToImage(operation, image);
+  }
+  if (drawn.hasBitmap && shape.version >= 3 && !shape.hasDataFile) {
+    await image.changeBitmaps([{ kind: "add", name: "bitmap" }]);
+  }
+  await image.close();
+  const { bytes, done } = damageImage(files.image.toBytes(), drawn.damages, new Random(drawn.seed));
+  return { damaged: { ...files, image: new MemoryStorage({ name: "image", bytes }) }, done };
+}
+
+/** The clusters that can be read of the disk and of its snapshots, each as text by what it is called. */
+export async function readableClusters(files: ShapeFiles): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const snapshot of [undefined, ...(await snapshotsOf(files))]) {
+    try {
+      const image = await openShape(files, { readOnly: true, ...(snapshot !== undefined && { snapshot }) });
+      const { clusterSize } = image.info();
+      for (let offset = 0; offset < image.size; offset += clusterSize) {
+        const into = new Uint8Array(Math.min(clusterSize, image.size - offset));
+        try {
+          await image.read({ offset, into });
+          found.set(`${snapshot ?? "disk"} at ${offset}`, Buffer.from(into).toString("latin1"));
+        } catch (error) {
+          if (!isQcow2Error(error)) throw error;
+        }
+      }
+      await image.close();
+    } catch (error) {
+      if (!isQcow2Error(error)) throw error;
+    }
   }
   return found;
 }
 
-async function expectReadable(files: ShapeFiles, before: ReadonlyMap<number, string>): Promise<void> {
+async function snapshotsOf(files: ShapeFiles): Promise<readonly string[]> {
+  try {
+    const image = await openShape(files, { readOnly: true });
+    // Without an id, it is no snapshot but the rest of a cluster, taken for one by a count that is too high.
+    const ids = image.info().snapshots.flatMap(({ id }) => (id === "" ? [] : [id]));
+    await image.close();
+    return ids;
+  } catch (error) {
+    if (!isQcow2Error(error)) throw error;
+    return [];
+  }
+}
+
+async function expectReadable(files: ShapeFiles, before: ReadonlyMap<string, string>): Promise<void> {
   const now = await readableClusters(files);
   for (const [offset, content] of before) {
-    if (now.get(offset) !== content) throw new Error(`what was at ${offset} cannot be read any more`);
+    if (now.get(offset) !== content) throw new Error(`${offset}: what could be read there cannot be read any more`);
   }
 }
 

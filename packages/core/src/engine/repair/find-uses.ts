@@ -2,7 +2,7 @@
 import { isQcow2Error, Qcow2Error } from "../../errors.ts";
 import { decodeBitmapDirectory } from "../../format/bitmap-directory.ts";
 import { BITMAP_TABLE_ENTRY_BYTES, bitmapTableEntry } from "../../format/bitmap-table-entry.ts";
-import type { Geometry } from "../../format/geometry.ts";
+import { type Geometry, l1EntriesFor } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset } from "../../format/l1-entry.ts";
 import { decodeCompressedDescriptor, isCompressed, standardOffset } from "../../format/l2-entry.ts";
 import {
@@ -86,15 +86,23 @@ class UseFinder {
     await this.#findBitmaps();
     const { entries, tableBytes } = await surveySnapshots(this.#storage, this.#layout);
     this.#add("directory", { offset: Number(this.#layout.header.snapshotsOffset), length: tableBytes });
-    const trees = new Map<string, TableLocation>([["active", l1Table]]);
-    for (const { location } of entries) {
-      if (location !== undefined) trees.set(`${location.offset}:${location.length}`, location);
+    const trees = new Map([["active", this.#l1Extent(l1Table, this.#layout.virtualSize)]]);
+    for (const { location, entry } of entries) {
+      if (location === undefined) continue;
+      const extent = this.#l1Extent(location, Number(entry.diskSize ?? this.#layout.virtualSize));
+      trees.set(`${extent.offset}:${extent.length}`, extent);
     }
     for (const location of trees.values()) {
       this.#add("l1-table", location);
       await this.#findL2Tables(location);
     }
     await this.#readWaiting();
+  }
+
+  /** What is in the file of an L1 table, and what the disk needs of it: a length that is wrong keeps no place free. */
+  #l1Extent({ offset, length }: TableLocation, size: number): TableLocation {
+    const needed = l1EntriesFor(this.#geometry, size) * L1_ENTRY_BYTES;
+    return { offset, length: Math.min(length, MAX_L1_BYTES, Math.max(this.#fileSize - offset, needed)) };
   }
 
   #add(use: ClusterUse, { offset, length }: TableLocation): void {
@@ -105,8 +113,7 @@ class UseFinder {
 
   async #findL2Tables(location: TableLocation): Promise<void> {
     const { clusterSize } = this.#geometry;
-    const clipped = { ...location, length: Math.min(location.length, MAX_L1_BYTES) };
-    for await (const view of this.#pieces(clipped)) {
+    for await (const view of this.#pieces(location)) {
       for (let index = 0; index < view.byteLength / L1_ENTRY_BYTES; index++) {
         const offset = l1EntryOffset(view, index);
         // Nobody reads through one that is not aligned.

@@ -3,6 +3,7 @@
  * the guest reads the same through; where it could not be read at all, to none. An L2 table in whose place something
  * else is, too, gets a copy of its own, and so does guest data in the place of what cannot be moved.
  */
+import { roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset, setL1Entry } from "../../format/l1-entry.ts";
 import {
   decodeCompressedDescriptor,
@@ -14,7 +15,7 @@ import {
   standardOffset,
 } from "../../format/l2-entry.ts";
 import { viewOf } from "../../format/uint64.ts";
-import { MAX_L1_BYTES, SECTOR_SIZE } from "../../limits.ts";
+import { MAX_L1_BYTES } from "../../limits.ts";
 import { readOrZeroes } from "../../storage/read-exactly.ts";
 import { ClusterSet } from "../cluster-set.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
@@ -137,8 +138,10 @@ class TableMender {
     if (isCompressed(high)) {
       const place = decodeCompressedDescriptor(geometry, high, low);
       if (!this.#file.isUsedAs(UNMOVED, place)) return false;
-      const within = place.offset % SECTOR_SIZE;
-      const start = await this.#copyOf({ offset: place.offset - within, length: place.length + within });
+      // Whole clusters, so that there are not more copies than clusters, however many entries lead to one.
+      const within = place.offset % geometry.clusterSize;
+      const length = roundUp(within + place.length, geometry.clusterSize);
+      const start = await this.#copyOf({ offset: place.offset - within, length });
       const moved = encodeCompressedDescriptor(geometry, start + within, place.length);
       setHalves(view, at, moved);
       return true;

@@ -32,6 +32,7 @@ import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
 import { type ImageLayout, readImageLayout } from "../image-layout.ts";
+import { openImage } from "../open-image.ts";
 import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
 import { fixRefcounts } from "./fix-refcounts.ts";
@@ -76,12 +77,13 @@ export async function repairStorage(storage: Storage, options: RepairOptions): P
   );
   const quiet = { signal: options.signal, memoryBytes: options.memoryBytes, onRepair };
   let done: Done = { fixed: 0, left: [], discarded: [] };
-  if (before.corruptions + before.leaks + before.checkErrors > 0) {
+  const isClean = before.corruptions + before.leaks + before.checkErrors === 0;
+  if (!isClean || (what === "all" && (await whyItDoesNotOpen(storage)) !== undefined)) {
     const damage = { layout, found, options: { ...quiet, discardSnapshots, discardBitmaps } };
     done = await (what === "leaks" ? repairLeaks(storage, damage) : repairAll(storage, damage));
   }
   let wrongRefcounts = 0;
-  const after = await finish(storage, before, {
+  const after = await finish(storage, {
     ...quiet,
     onFinding: (finding) => {
       if (WRONG_REFCOUNT_CODES.has(finding.code)) wrongRefcounts++;
@@ -238,11 +240,39 @@ async function hasWrongRefcounts(
   return wrong;
 }
 
+/** Why an image cannot be opened although no finding says so; undefined if it can. @throws Qcow2Error "io" */
+async function whyItDoesNotOpen(storage: Storage): Promise<Qcow2Error | undefined> {
+  try {
+    await openImage({ storage, metadataOnly: true, readOnly: true });
+    return undefined;
+  } catch (error) {
+    if (error instanceof Qcow2Error && error.code !== "io") return error;
+    throw error;
+  }
+}
+
+/** The check of what there is now; an image that cannot be opened is an error that kept it from looking. */
+async function checkRepaired(
+  storage: Storage,
+  layout: ImageLayout,
+  options: CheckOptions,
+): Promise<CheckResult> {
+  const result = await checkImage({ storage, layout }, options);
+  if (result.corruptions + result.checkErrors > 0) return result;
+  const reason = await whyItDoesNotOpen(storage);
+  if (reason === undefined) return result;
+  options.onFinding?.({
+    severity: "error",
+    code: "read-error",
+    message: `ERROR The image cannot be opened: ${reason.message}`,
+  });
+  return { ...result, checkErrors: 1 };
+}
+
 /** The check of what there is now; clears the bits that say that something is wrong if nothing is, and unknown ones. */
-async function finish(storage: Storage, before: CheckResult, options: CheckOptions): Promise<CheckResult> {
+async function finish(storage: Storage, options: CheckOptions): Promise<CheckResult> {
   const layout = await readImageLayout(storage, { forCheck: true });
-  const wasClean = before.corruptions + before.leaks + before.checkErrors === 0;
-  const after = wasClean ? before : await checkImage({ storage, layout }, options);
+  const after = await checkRepaired(storage, layout, options);
   const { incompatibleFeatures, autoclearFeatures } = layout.header;
   const warnings = incompatibleFeatures & (INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT);
   const unknown = autoclearFeatures & ~knownFeatureMask(FEATURE_TYPE_AUTOCLEAR);
