@@ -8,6 +8,8 @@ const BITMAPS_EXTENSION = 0x23852875;
 
 export interface DamageKind {
   readonly name: string;
+  /** What of it no repair can read: it is left as it is unless told with this option. */
+  readonly discards?: "--discard-snapshots" | "--discard-bitmaps";
   damage(file: string): void;
 }
 
@@ -217,17 +219,28 @@ export function damageKinds({ hasZeroes, hasBitmap, l2EntryBytes }: RepairableSh
     },
     {
       name: "a snapshot table that is not aligned",
+      discards: "--discard-snapshots",
       damage: (file) => poke64(file, HEADER.snapshotsOffset, snapshotsAt(file) + 512),
     },
-    { name: "a snapshot table behind the end", damage: (file) => poke64(file, HEADER.snapshotsOffset, FAR) },
+    {
+      name: "a snapshot table behind the end",
+      discards: "--discard-snapshots",
+      damage: (file) => poke64(file, HEADER.snapshotsOffset, FAR),
+    },
     { name: "more snapshots than the table has", damage: (file) => poke32(file, HEADER.snapshotCount, 3) },
     {
       name: "a snapshot's L1 table that is not aligned",
+      discards: "--discard-snapshots",
       damage: (file) => poke64(file, snapshotsAt(file), peek64(file, snapshotsAt(file)) + 512n),
     },
-    { name: "a snapshot's L1 table behind the end", damage: (file) => poke64(file, snapshotsAt(file), FAR) },
+    {
+      name: "a snapshot's L1 table behind the end",
+      discards: "--discard-snapshots",
+      damage: (file) => poke64(file, snapshotsAt(file), FAR),
+    },
     {
       name: "a snapshot with too much extra data",
+      discards: "--discard-snapshots",
       damage: (file) => poke32(file, snapshotsAt(file) + 36, 70_000),
     },
     {
@@ -251,23 +264,28 @@ export function damageKinds({ hasZeroes, hasBitmap, l2EntryBytes }: RepairableSh
     kinds.push(
       {
         name: "a bitmap directory that is not aligned",
+        discards: "--discard-bitmaps",
         damage: (file) => poke64(file, bitmapsAt(file).extension + 16, bitmapsAt(file).directory + 512),
       },
       {
         name: "a bitmap directory behind the end",
+        discards: "--discard-bitmaps",
         damage: (file) => poke64(file, bitmapsAt(file).extension + 16, FAR),
       },
       {
         name: "more bitmaps than the directory has",
+        discards: "--discard-bitmaps",
         damage: (file) => poke32(file, bitmapsAt(file).extension, 3),
       },
       {
         name: "a bitmap table that is not aligned",
+        discards: "--discard-bitmaps",
         damage: (file) =>
           poke64(file, bitmapsAt(file).directory, peek64(file, bitmapsAt(file).directory) + 512n),
       },
       {
         name: "a reserved bit in a bitmap table",
+        discards: "--discard-bitmaps",
         damage: (file) => poke64(file, Number(peek64(file, bitmapsAt(file).directory)), 1n << 60n),
       },
       { name: "dirty and corrupt bits", damage: (file) => poke64(file, HEADER.incompatibleFeatures, 3) },

@@ -90,7 +90,13 @@ and bitmaps: references that lead nowhere become zeroes. Snapshots and bitmaps t
 they are, and no space is given back that could be theirs; --discard-snapshots and --discard-bitmaps give them up.
 Make a copy of a damaged image first if you can.
 ${NOTES_ON_CACHE}`,
-    examples: ["disk.qcow2", "-q disk.qcow2 && echo clean", "--output=json disk.qcow2", "-r all disk.qcow2", "-r all --discard-bitmaps disk.qcow2"],
+    examples: [
+      "disk.qcow2",
+      "-q disk.qcow2 && echo clean",
+      "--output=json disk.qcow2",
+      "-r all disk.qcow2",
+      "-r all --discard-bitmaps disk.qcow2",
+    ],
     exitCodes: [
       [0, "the image is good, or was repaired"],
       [1, "the check could not be completed"],
@@ -214,7 +220,9 @@ const KINDS: Readonly<Record<Irreparable["kind"], string>> = {
 };
 
 function leftText({ kind, id, name, reason }: Irreparable): string {
-  const named = [id, name === undefined ? undefined : `'${name}'`].filter((part) => part !== undefined).join(" ");
+  const named = [id, name === undefined ? undefined : `'${name}'`]
+    .filter((part) => part !== undefined)
+    .join(" ");
   const option = kind.startsWith("snapshot") ? "--discard-snapshots" : "--discard-bitmaps";
   return `${KINDS[kind]}${named === "" ? "" : ` ${named}`} was left as it is: ${reason} (${option} gives it up)`;
 }

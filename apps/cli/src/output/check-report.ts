@@ -29,7 +29,10 @@ interface CheckedImage {
 }
 
 /** What a repair prints before the result of the check after it; nothing if there was nothing to repair. */
-export function repairText({ corruptionsFixed, leaksFixed }: Pick<CheckedImage, "corruptionsFixed" | "leaksFixed">): string {
+export function repairText({
+  corruptionsFixed,
+  leaksFixed,
+}: Pick<CheckedImage, "corruptionsFixed" | "leaksFixed">): string {
   if (corruptionsFixed + leaksFixed === 0) return "";
   return (
     "The following inconsistencies were found and repaired:\n\n" +

@@ -130,7 +130,9 @@ class FieldFinder {
   }
 
   kinds(): readonly Fields[] {
-    return [...this.#found].map(([kind, fields]) => ({ kind, fields })).filter(({ fields }) => fields.length > 0);
+    return [...this.#found]
+      .map(([kind, fields]) => ({ kind, fields }))
+      .filter(({ fields }) => fields.length > 0);
   }
 
   find(): void {
@@ -161,7 +163,8 @@ class FieldFinder {
       const at = offset + index * step;
       if (at + 8 > this.#bytes.length) return;
       if (this.#view.getBigUint64(at) !== 0n || empty++ < 3) this.#add(kind, { at, bytes: 8 });
-      if (step === 16 && this.#view.getBigUint64(at + 8) !== 0n) this.#add(`${kind} bitmap`, { at: at + 8, bytes: 8 });
+      if (step === 16 && this.#view.getBigUint64(at + 8) !== 0n)
+        this.#add(`${kind} bitmap`, { at: at + 8, bytes: 8 });
     }
   }
 
@@ -195,7 +198,8 @@ class FieldFinder {
       this.#add("snapshot", { at: at + 12, bytes: 2 });
       this.#add("snapshot", { at: at + 36, bytes: 4 });
       this.#findTree("snapshot L1", Number(this.#view.getBigUint64(at)), this.#view.getUint32(at + 8));
-      at += 40 + this.#view.getUint32(at + 36) + this.#view.getUint16(at + 12) + this.#view.getUint16(at + 14);
+      at +=
+        40 + this.#view.getUint32(at + 36) + this.#view.getUint16(at + 12) + this.#view.getUint16(at + 14);
     }
   }
 

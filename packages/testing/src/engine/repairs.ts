@@ -82,8 +82,7 @@ async function repairWithPowerCuts(drawn: RepairCase, damaged: ShapeFiles, state
   if (what === "all" && after.corruptions + after.checkErrors === 0) {
     await (await openShape(changed, { readOnly: true })).close();
   }
-  // Leaks can be given back although something cannot be looked at; that is no repair of it.
-  await expectRepairedOnce(changed, what, after.corruptions + (what === "leaks" ? after.checkErrors : 0));
+  await expectRepairedOnce(changed, what, after.corruptions + after.checkErrors);
   let counted = 0;
   for (const state of crashStates(timeline, damaged, states, random)) {
     try {
@@ -176,7 +175,8 @@ async function snapshotsOf(files: ShapeFiles): Promise<readonly string[]> {
 async function expectReadable(files: ShapeFiles, before: ReadonlyMap<string, string>): Promise<void> {
   const now = await readableClusters(files);
   for (const [offset, content] of before) {
-    if (now.get(offset) !== content) throw new Error(`${offset}: what could be read there cannot be read any more`);
+    if (now.get(offset) !== content)
+      throw new Error(`${offset}: what could be read there cannot be read any more`);
   }
 }
 

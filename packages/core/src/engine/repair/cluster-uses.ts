@@ -29,6 +29,7 @@ export class ClusterUses {
   /** What is referred to from this cluster on is not noted. */
   readonly limit: number;
   readonly #pages = new Map<number, Uint8Array>();
+  #hasOverlaps = false;
 
   constructor(limit: number) {
     this.limit = limit;
@@ -46,8 +47,15 @@ export class ClusterUses {
       }
       const at = cluster % PAGE_CLUSTERS;
       const present = page[at] as number;
-      page[at] = present | bit | ((present & bit & ~SHAREABLE) === 0 ? 0 : TWICE);
+      const isTwice = (present & bit & ~SHAREABLE) !== 0;
+      page[at] = present | bit | (isTwice ? TWICE : 0);
+      this.#hasOverlaps ||= isTwice || (present & ~bit) !== 0;
     }
+  }
+
+  /** True if there is a cluster with users that know nothing of each other. */
+  get hasOverlaps(): boolean {
+    return this.#hasOverlaps;
   }
 
   /** True if all of first .. end (exclusive) are used, and as nothing else than one structure of that kind. */

@@ -150,11 +150,7 @@ class TableMender {
     const place = { offset, length: geometry.clusterSize };
     if (offset === 0 || !this.#file.isUsedAs(UNMOVED, place)) return false;
     const zero = !geometry.extendedL2 && hasZeroFlag(low);
-    setHalves(
-      view,
-      at,
-      encodeStandardDescriptor({ offset: await this.#copyOf(place), copied: false, zero }),
-    );
+    setHalves(view, at, encodeStandardDescriptor({ offset: await this.#copyOf(place), copied: false, zero }));
     return true;
   }
 

@@ -67,6 +67,11 @@ export class RepairFile {
     this.#end = Math.max(this.#end, Math.ceil((await this.storage.size()) / this.clusterSize));
   }
 
+  /** True if a cluster has users that know nothing of each other. */
+  get hasOverlaps(): boolean {
+    return this.#uses.hasOverlaps;
+  }
+
   /** Nothing new is put behind this cluster. */
   get reach(): number {
     return this.#uses.limit;

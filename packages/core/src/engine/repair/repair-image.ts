@@ -141,9 +141,9 @@ async function repairLeaks(storage: Storage, { layout, found, options }: Damage)
     if (found.has("leaked-cluster")) {
       await fixRefcounts(file, layout, { ...options, raise: false, lower: true });
     }
-    // Flags that contradict refcounts that are right lose nothing either way.
+    // Flags that contradict refcounts that are right lose nothing either way; with fewer leaks, others may do so.
     const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
-    if (found.has("copied-flag") && others.length === 0) {
+    if (others.length === 0 && !file.hasOverlaps) {
       fixed = await fixCopiedFlags(file, layout, options);
     }
   }
@@ -153,7 +153,8 @@ async function repairLeaks(storage: Storage, { layout, found, options }: Damage)
 async function repairAll(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
   await assertL1IsThere(storage, layout);
   const file = await RepairFile.open(storage, layout, options.signal);
-  const isOnlyRefcounts = [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
+  const isOnlyRefcounts =
+    found.size > 0 && !file.hasOverlaps && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
   let fixed = 0;
   const left: Irreparable[] = [];

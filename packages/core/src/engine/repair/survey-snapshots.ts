@@ -39,7 +39,7 @@ export interface SnapshotSurvey {
   readonly problem: string | undefined;
   /** Entries say what none may say, or the count is too high; nothing is lost by storing `entries` instead. */
   readonly needsRewriting: boolean;
-  /** Bytes from the start of the table to the end of the last entry. */
+  /** Bytes from the start of the table to the end of the last entry, or of the first that cannot be read. */
   readonly tableBytes: number;
 }
 
@@ -68,17 +68,19 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
       }
       if (index >= MAX_SNAPSHOTS) return result(`it has more than ${MAX_SNAPSHOTS} entries`);
       const { bytes, end } = await entryBytesAt(window, at, fixed);
-      if (Number(snapshotsOffset) + end > fileSize) return result(`entry ${index} is cut off by the end of the file`);
       const isCut = bytes.length < end - at;
       hasCutEntry ||= isCut;
       const entry = decodeSnapshotEntry(bytes, 0);
-      // Behind a length that is wrong, everything is.
+      tableBytes = end;
+      // Nobody makes such a name: a length is wrong, and behind it everything is. So may the file end within the table.
+      if (entry.idBytes.includes(0) || entry.nameBytes.includes(0)) {
+        return result(`entry ${index} has a name with zeroes in it`);
+      }
       if (hasCutEntry && entry.idBytes.length === 0) {
         return result(`entry ${index} has no id, behind extra data that is too long`);
       }
       const isSized = entry.diskSize !== undefined || header.version < 3;
       needsRewriting ||= isCut || !isSized;
-      tableBytes = end;
       entries.push(
         surveyed(isSized ? entry : { ...entry, diskSize: BigInt(layout.virtualSize) }, layout, fileSize),
       );
@@ -116,15 +118,12 @@ async function entryBytesAt(
   return { bytes, end: namesAt + namesLength };
 }
 
-function surveyed(
-  entry: SnapshotEntry,
-  { geometry }: ImageLayout,
-  fileSize: number,
-): SurveyedSnapshot {
+function surveyed(entry: SnapshotEntry, { geometry }: ImageLayout, fileSize: number): SurveyedSnapshot {
   const { l1TableOffset, l1Size } = entry;
   const location = { offset: Number(l1TableOffset), length: l1Size * L1_ENTRY_BYTES };
   const cannot = (problem: string): SurveyedSnapshot => ({ entry, location: undefined, problem });
-  if (l1TableOffset % BigInt(geometry.clusterSize) !== 0n) return cannot("its L1 table is not cluster aligned");
+  if (l1TableOffset % BigInt(geometry.clusterSize) !== 0n)
+    return cannot("its L1 table is not cluster aligned");
   if (l1Size === 0) return { entry, location: undefined, problem: undefined };
   if (location.length > MAX_L1_BYTES) return cannot("its L1 table is too large");
   if (l1TableOffset >= BigInt(fileSize)) return cannot("its L1 table lies behind the end of the file");
