@@ -62,7 +62,7 @@ export {
   type RefcountDamage,
   refcountDamages,
 } from "./engine/refcount-damage.ts";
-export { checkRepair, type RepairCase, repairCaseArbitrary } from "./engine/repairs.ts";
+export { checkRepair, type RepairCase, readableClusters, repairCaseArbitrary } from "./engine/repairs.ts";
 export { shareWithSnapshot } from "./engine/share-with-snapshot.ts";
 export {
   type MeasuredStorageCost,
