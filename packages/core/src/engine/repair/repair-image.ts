@@ -189,7 +189,9 @@ async function repairAll(storage: Storage, { layout, found, options }: Damage): 
     raise: true,
     lower: canLower,
   });
-  if (!complete && canLower && (await hasWrongRefcounts(storage, current, quiet))) {
+  // Entries of the refcount table can be wrong though no cluster of the file is counted by them.
+  const isDone = complete && isOnlyRefcounts;
+  if (!isDone && canLower && (await hasWrongRefcounts(storage, current, quiet))) {
     onRepair?.("Rebuilding refcount structure");
     await rebuildRefcountsIn(file, current, { ...quiet, accepts: () => true });
     current = await readImageLayout(storage, { forCheck: true });
@@ -234,8 +236,9 @@ async function hasWrongRefcounts(
   options: CheckOptions,
 ): Promise<boolean> {
   let wrong = false;
-  const onFinding = ({ code }: CheckFinding): void => {
-    wrong ||= code === "leaked-cluster" || WRONG_REFCOUNT_CODES.has(code);
+  const onFinding = ({ code, refcountBlock }: CheckFinding): void => {
+    // Narrow refcounts cannot count the second use of a block's cluster; then it is this finding that tells of it.
+    wrong ||= code === "leaked-cluster" || WRONG_REFCOUNT_CODES.has(code) || refcountBlock !== undefined;
   };
   await checkImage({ storage, layout }, { ...options, onFinding });
   return wrong;
