@@ -26,6 +26,8 @@ export class RepairFile {
   readonly #target: Storage;
   readonly #signal: AbortSignal | undefined;
   readonly #new = new ClusterSet();
+  readonly #size: number;
+  #keepsInside = false;
   #uses: ClusterUses;
   /** Clusters from here on are not in the file yet. */
   #end: number;
@@ -44,6 +46,7 @@ export class RepairFile {
     this.#target = target;
     this.#signal = options.signal;
     this.#uses = options.uses;
+    this.#size = size;
     this.#end = Math.ceil(size / clusterSize);
   }
 
@@ -116,10 +119,12 @@ export class RepairFile {
   }
 
   /**
-   * Takes `count` clusters in a row that nothing refers to. Returns the offset of the first.
-   * @throws Qcow2Error "needs-repair" if references lead everywhere behind the end of the file
+   * Takes `count` clusters in a row that nothing refers to, behind the end of the file; where that cannot move, before it.
+   * Returns the offset of the first.
+   * @throws Qcow2Error "needs-repair" if references lead everywhere
    */
   reserve(count: number): number {
+    if (this.#target.fixedSize === true) return this.#reserveInside(count);
     const first = this.#uses.firstUnused(this.#end, count);
     if (first === undefined) {
       throw new Qcow2Error(
@@ -133,12 +138,33 @@ export class RepairFile {
     return first * this.clusterSize;
   }
 
+  /**
+   * Something of the image cannot be read: nobody knows what it refers to, and nothing inside the file counts as free.
+   */
+  keepInside(): void {
+    this.#keepsInside = true;
+  }
+
+  #reserveInside(count: number): number {
+    const first = this.#keepsInside ? undefined : this.#uses.firstUnused(1, count);
+    if (first === undefined || first + count > Math.floor(this.#size / this.clusterSize)) {
+      throw new Qcow2Error(
+        "needs-repair",
+        "There is no room to repair the image in that nothing refers to; it was left as it is",
+        { state: "corrupt" },
+      );
+    }
+    this.#uses.add("fixed", first, first + count);
+    for (let cluster = first; cluster < first + count; cluster++) this.#new.add(cluster);
+    return first * this.clusterSize;
+  }
+
   /** Makes the last cluster of the file whole if metadata is in it, of which a part would else not be there. */
   async completeLastCluster(): Promise<void> {
     const size = await this.storage.size();
     const whole = roundUp(size, this.clusterSize);
     const last = { offset: whole - this.clusterSize, length: this.clusterSize };
-    if (whole === size || !this.isUsedAs(METADATA, last)) return;
+    if (whole === size || this.#target.fixedSize === true || !this.isUsedAs(METADATA, last)) return;
     await this.#target.truncate(whole);
   }
 

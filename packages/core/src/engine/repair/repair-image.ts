@@ -129,11 +129,15 @@ interface Done {
   readonly discarded: readonly Irreparable[];
 }
 
-async function repairLeaks(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
-  const left = [
+async function irreparableIn(storage: Storage, layout: ImageLayout): Promise<Irreparable[]> {
+  return [
     ...irreparableSnapshots(await surveySnapshots(storage, layout)),
     ...(await surveyBitmaps(storage, layout)).irreparable,
   ];
+}
+
+async function repairLeaks(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
+  const left = await irreparableIn(storage, layout);
   const isRefcountsAlone = !found.has("refcount-block") && !found.has("read-error");
   let fixed = 0;
   if (left.length === 0 && isRefcountsAlone) {
@@ -153,6 +157,7 @@ async function repairLeaks(storage: Storage, { layout, found, options }: Damage)
 async function repairAll(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
   await assertL1IsThere(storage, layout);
   const file = await RepairFile.open(storage, layout, options.signal);
+  if ((await irreparableIn(storage, layout)).length > 0) file.keepInside();
   const isOnlyRefcounts =
     found.size > 0 && !file.hasOverlaps && [...found.keys()].every((code) => REFCOUNT_CODES.has(code));
   let current = layout;
