@@ -245,6 +245,8 @@ export function damageKinds({ hasZeroes, hasBitmap, l2EntryBytes }: RepairableSh
     },
     {
       name: "a file that was cut off",
+      // The bitmaps are what was written last.
+      ...(hasBitmap && { discards: "--discard-bitmaps" as const }),
       damage: (file) => truncateTo(file, statSync(file).size - 2.5 * CLUSTER),
     },
   ];
