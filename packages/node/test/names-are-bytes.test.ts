@@ -8,6 +8,7 @@ import { hostPath } from "../src/file/host-path.ts";
 import { openDisk } from "../src/open/open-disk.ts";
 import { fileReferences } from "../src/references/file-references.ts";
 import { findOverlays } from "../src/references/find-overlays.ts";
+import { TargetFile } from "../src/target/target-file.ts";
 import { imageTrees } from "../src/trees/image-trees.ts";
 import { useTemporaryDirectory } from "./temporary-directory.ts";
 
@@ -88,3 +89,23 @@ it.skipIf(!isBytes)("so do folders", async () => {
   await using disk = await openDisk({ path, readOnly: true, followReferences: "same-directory" });
   expect(await firstByte(disk)).toBe(NAMES.indexOf("a") + 1);
 });
+
+it.skipIf(!isBytes)(
+  "targets whose names differ in such bytes alone are two files, through links too",
+  async () => {
+    for (const [index, name] of NAMES.entries()) {
+      await fs.symlink(hostPath(name), hostPath(inDirectory(`link-${name}`)));
+      for (const fill of [0, index + 1]) {
+        const target = await TargetFile.create(inDirectory(fill === 0 ? name : `link-${name}`));
+        await target.storage.write(0, new Uint8Array(512).fill(fill));
+        await target.commit();
+      }
+    }
+    for (const [index, name] of NAMES.entries()) {
+      await using disk = await openDisk({ path: inDirectory(name), readOnly: true });
+      expect(await firstByte(disk)).toBe(index + 1);
+    }
+    const left = await fs.readdir(inDirectory(""), { encoding: "buffer" });
+    expect(left).toHaveLength(2 * NAMES.length);
+  },
+);

@@ -4,6 +4,7 @@ import { isQcow2Error, Qcow2Error } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
 import { FileStorage } from "../file/file-storage.ts";
 import { errnoOf, hostError, ioError } from "../file/host-error.ts";
+import { hostPath } from "../file/host-path.ts";
 import { followLinks } from "./target-path.ts";
 import { forgetUnfinished, rememberUnfinished } from "./unfinished-files.ts";
 
@@ -125,7 +126,7 @@ export class TargetFile implements AsyncDisposable {
     this.#state = "aborted";
     await this.storage.close();
     if (this.#temporaryPath !== undefined) {
-      await fs.promises.rm(this.#temporaryPath, { force: true });
+      await fs.promises.rm(hostPath(this.#temporaryPath), { force: true });
       forgetUnfinished(this.#temporaryPath);
     }
     await this.#replaced?.close();
@@ -157,7 +158,7 @@ export class TargetFile implements AsyncDisposable {
     // Windows does not replace a file that is open.
     if (process.platform === "win32") await this.#replaced?.close();
     try {
-      await fs.promises.rename(temporaryPath, this.#finalPath);
+      await fs.promises.rename(hostPath(temporaryPath), hostPath(this.#finalPath));
     } catch (error) {
       throw hostError(error, { operation: "create", name: this.path });
     }
@@ -196,22 +197,22 @@ async function openExisting(
 async function keepAttributes(from: string, to: string, name: string): Promise<void> {
   if (process.platform === "win32") return;
   try {
-    const { uid, gid, mode } = await fs.promises.stat(from);
+    const { uid, gid, mode } = await fs.promises.stat(hostPath(from));
     await changeOwner(to, uid, gid);
-    await fs.promises.chmod(to, mode & PERMISSION_BITS);
+    await fs.promises.chmod(hostPath(to), mode & PERMISSION_BITS);
   } catch (error) {
     throw hostError(error, { operation: "set the permissions of", name });
   }
 }
 
 async function changeOwner(file: string, uid: number, gid: number): Promise<void> {
-  const now = await fs.promises.stat(file);
+  const now = await fs.promises.stat(hostPath(file));
   if (now.uid === uid && now.gid === gid) return;
   try {
-    await fs.promises.chown(file, uid, gid);
+    await fs.promises.chown(hostPath(file), uid, gid);
   } catch (error) {
     if (errnoOf(error) !== "EPERM") throw error;
-    await fs.promises.chown(file, now.uid, gid).catch(ignorePermission);
+    await fs.promises.chown(hostPath(file), now.uid, gid).catch(ignorePermission);
   }
 }
 
@@ -223,7 +224,7 @@ function ignorePermission(error: unknown): void {
 async function flushDirectory(directory: string, name: string): Promise<void> {
   if (process.platform === "win32") return;
   try {
-    const handle = await fs.promises.open(directory, "r");
+    const handle = await fs.promises.open(hostPath(directory), "r");
     try {
       await handle.sync();
     } finally {

@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { errnoOf, hostError, ioError } from "../file/host-error.ts";
+import { fromHostPath, hostPath } from "../file/host-path.ts";
 
 /** As many as Linux follows. */
 const MAX_LINKS = 40;
@@ -23,7 +24,7 @@ export async function followLinks(target: string): Promise<string> {
 /** What the link says; undefined if `current` is no link, or nothing at all. */
 async function readLink(current: string, target: string): Promise<string | undefined> {
   try {
-    return await fs.promises.readlink(current);
+    return fromHostPath(await fs.promises.readlink(hostPath(current), "buffer"));
   } catch (error) {
     const errno = errnoOf(error);
     // EINVAL: not a link. UNKNOWN: the same, on Windows.

@@ -1,5 +1,6 @@
 /** Files that must not outlive the process unless they are finished. */
 import fs from "node:fs";
+import { hostPath } from "../file/host-path.ts";
 
 const unfinished = new Set<string>();
 
@@ -15,5 +16,5 @@ export function forgetUnfinished(path: string): void {
 }
 
 function removeUnfinished(): void {
-  for (const path of unfinished) fs.rmSync(path, { force: true });
+  for (const path of unfinished) fs.rmSync(hostPath(path), { force: true });
 }
