@@ -9,6 +9,8 @@ export type ToWorker =
       readonly count: number;
       /** QEMU judges one image in so many, and makes one shape in so many; 0 for none. */
       readonly qemu: number;
+      /** Make finds small. */
+      readonly minimises: boolean;
     }
   | { readonly kind: "end" };
 

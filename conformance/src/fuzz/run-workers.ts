@@ -25,6 +25,8 @@ export interface FuzzRunOptions {
   readonly processes: number;
   /** QEMU judges one image in so many; 0 for none. */
   readonly qemu: number;
+  /** Make finds small. Default true. */
+  readonly minimises?: boolean | undefined;
   readonly onFind: (
     find: SavedFind,
     options: { readonly isNew: boolean; readonly signature: string },
@@ -125,8 +127,8 @@ class FuzzRun {
       worker.on("message", onMessage);
       worker.on("exit", onExit);
       watch();
-      const { seed, qemu } = this.#options;
-      send(worker, { kind: "batch", seed, from, count, qemu });
+      const { seed, qemu, minimises = true } = this.#options;
+      send(worker, { kind: "batch", seed, from, count, qemu, minimises });
     });
   }
 

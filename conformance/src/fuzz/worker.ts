@@ -18,7 +18,13 @@ process.on("message", (message: ToWorker) => {
 });
 process.on("disconnect", () => process.exit(0));
 
-async function runBatch({ seed, from, count, qemu }: Extract<ToWorker, { kind: "batch" }>): Promise<void> {
+async function runBatch({
+  seed,
+  from,
+  count,
+  qemu,
+  minimises,
+}: Extract<ToWorker, { kind: "batch" }>): Promise<void> {
   using bench = new Workbench("fuzz");
   const figures: Figures = new Map();
   const runner = await createRunner(figures, bench);
@@ -35,7 +41,7 @@ async function runBatch({ seed, from, count, qemu }: Extract<ToWorker, { kind: "
           ? error
           : new FuzzFind("typed-error", "the fuzzer", String((error as Error).stack));
       const { signature } = find;
-      const isNew = !known.has(signature);
+      const isNew = minimises && !known.has(signature);
       known.add(signature);
       const smallest = isNew
         ? await minimise(drawn, find, {

@@ -60,13 +60,7 @@ function drawShape(random: Random, options: DrawOptions): FuzzShape {
   const refcountBits = version === 2 ? 16 : random.pick([1, 2, 4, 8, 16, 16, 16, 32, 64]);
   const preallocation =
     !hasBacking && once(random, 8) ? random.pick(["metadata", "full"] as const) : undefined;
-  // Large clusters make large files, and nothing else: few of them.
-  const clusters =
-    clusterBits > 16
-      ? 2.5
-      : clusterBits > 13
-        ? random.pick([3, 6.5, 12])
-        : random.pick([3, 10.5, 40.5, 41, 130]);
+  const clusters = random.pick(clustersOf(clusterBits));
   const isV3 = version === 3;
   const imageOptions: FuzzShape["options"] = {
     version,
@@ -102,6 +96,14 @@ function drawShape(random: Random, options: DrawOptions): FuzzShape {
     ...(marks && { marks }),
     ...(isQemus && { byQemu: true }),
   };
+}
+
+/** Large clusters make large files, and nothing else: few of them. */
+function clustersOf(clusterBits: number): readonly number[] {
+  if (clusterBits > 16) return [2.5];
+  if (clusterBits > 13) return [3, 6.5];
+  if (clusterBits > 10) return [3, 10.5, 20.5];
+  return [3, 10.5, 40.5, 41, 130];
 }
 
 function drawStep(
