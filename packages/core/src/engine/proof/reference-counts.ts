@@ -5,6 +5,9 @@ import { decodeCompressedDescriptor, isCompressed } from "../../format/l2-entry.
 /** Counts stop here; whoever reads one takes it for "too many". */
 export const MAX_COUNT = 0xffff;
 
+/** Clusters of a page, as a power of two. */
+const PAGE_BITS = 12;
+
 const OFFSET_HIGH = 0x00ffffff;
 const OFFSET_LOW = 0xfffffe00;
 
@@ -15,6 +18,8 @@ export class ReferenceCounts {
   end = 0;
   /** References found so far, by cluster - first. */
   counts: Uint16Array = new Uint16Array(0);
+  /** By page of the window: 1 where anything was counted. */
+  #touched: Uint8Array = new Uint8Array(0);
   /** References that are no whole clusters, or reach beyond what a number can say. */
   damaged = 0;
   readonly #geometry: Geometry;
@@ -35,6 +40,13 @@ export class ReferenceCounts {
     this.damaged = 0;
     if (this.counts.length < end - first) this.counts = new Uint16Array(end - first);
     else this.counts.fill(0);
+    this.#touched = new Uint8Array(((end - first) >>> PAGE_BITS) + 1);
+  }
+
+  /** False if nothing was counted for clusters first .. end (exclusive); true may be said of their neighbours' sake. */
+  mayHave(first: number, end: number): boolean {
+    const last = (end - 1 - this.first) >>> PAGE_BITS;
+    return this.#touched.subarray((first - this.first) >>> PAGE_BITS, last + 1).includes(1);
   }
 
   /** Counts references to one cluster. */
@@ -44,6 +56,7 @@ export class ReferenceCounts {
       this.#outside(cluster);
       return;
     }
+    this.#touched[index >>> PAGE_BITS] = 1;
     this.counts[index] = Math.min((this.counts[index] as number) + weight, MAX_COUNT);
   }
 
@@ -67,6 +80,7 @@ export class ReferenceCounts {
     const { counts, first } = this;
     const clustersPerByte = this.#clustersPerByte;
     const size = this.end - first;
+    const touched = this.#touched;
     for (let at = start; at < start + clusterSize; at += l2EntryBytes) {
       const high = view.getUint32(at);
       const low = view.getUint32(at + 4);
@@ -83,7 +97,10 @@ export class ReferenceCounts {
         const count = counts[index];
         // Undefined between two clusters: an offset that is none.
         if (count === undefined) this.damaged++;
-        else counts[index] = count + weight < MAX_COUNT ? count + weight : MAX_COUNT;
+        else {
+          counts[index] = count + weight < MAX_COUNT ? count + weight : MAX_COUNT;
+          touched[index >>> PAGE_BITS] = 1;
+        }
       } else if (cluster === Math.floor(cluster)) {
         this.#outside(cluster);
       } else {

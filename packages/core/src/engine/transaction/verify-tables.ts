@@ -116,11 +116,13 @@ async function compare({
   for (let index = 0; index * refcountsPerBlock < added.end; index++) {
     const [from, to] = [offsetIn(blocks.before, index), offsetIn(blocks.after, index)];
     const isChanged = from !== to;
+    const first = index * refcountsPerBlock;
+    const end = Math.min(first + refcountsPerBlock, added.end);
+    if (!isChanged && !added.mayHave(first, end) && !removed.mayHave(first, end)) continue;
     const [before, after] = isChanged
       ? await Promise.all([readBlock(storage, from, clusterSize), readBlock(storage, to, clusterSize)])
       : [undefined, undefined];
-    const first = index * refcountsPerBlock;
-    for (let entry = 0; entry < refcountsPerBlock && first + entry < added.end; entry++) {
+    for (let entry = 0; first + entry < end; entry++) {
       const more = added.counts[first + entry] as number;
       const less = removed.counts[first + entry] as number;
       const difference =
