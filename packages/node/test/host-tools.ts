@@ -44,3 +44,18 @@ export async function withLoopDevice(
   }
   return undefined;
 }
+
+/** Runs `work` while one file is mounted over another; answers with the reason if it cannot be. */
+export async function withBindMount(
+  { from, to }: { readonly from: string; readonly to: string },
+  work: () => Promise<void>,
+): Promise<string | undefined> {
+  const mounted = await execa("mount", ["--bind", from, to], { reject: false });
+  if (mounted.exitCode !== 0) return "mounting a file is not permitted here";
+  try {
+    await work();
+  } finally {
+    await execa("umount", [to]);
+  }
+  return undefined;
+}

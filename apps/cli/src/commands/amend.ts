@@ -1,5 +1,5 @@
 import { type AmendOptions, Qcow2Image } from "@qcow2/core";
-import { nodeCodecs } from "@qcow2/node";
+import { fileIdentity, filesOf, nodeCodecs, resolveDataFileName } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { describeDataBehind } from "../disks/data-behind.ts";
 import { openWritable } from "../disks/open-image.ts";
@@ -131,12 +131,25 @@ async function amend(
     signal,
   }: { readonly context: CommandContext; readonly force: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
+  if (amendment.dataFile !== undefined) await assertIsNoOtherFile(disk, amendment.dataFile);
   const losses = force ? [] : await lossesOf(disk, amendment);
   if (losses.length > 0 && context.program === "qcow2") {
     throw new CommandError(`${losses.join("; ")}; nothing was done (--force does it all the same)`);
   }
   for (const loss of losses) context.warn(`warning: ${loss}`);
   await disk.amend({ ...amendment, shrink: true, dropBitmaps: true, signal });
+}
+
+/** What is written as the data file would be lost as anything else. @throws CommandError */
+async function assertIsNoOtherFile(disk: Qcow2Image, dataFile: string): Promise<void> {
+  const identity = await fileIdentity(resolveDataFileName(dataFile));
+  const current = disk.info().dataFile;
+  if (current !== undefined && identity === (await fileIdentity(resolveDataFileName(current)))) return;
+  const same = filesOf(disk).find((file) => file.identity === identity);
+  if (same === undefined) return;
+  throw new CommandError(
+    `The data file '${dataFile}' is the image, or a file of its backing chain: '${same.name}'`,
+  );
 }
 
 /** What would be gone afterwards; qemu-img says nothing of it, and scripts that call it get a warning. */

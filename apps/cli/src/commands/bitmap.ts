@@ -1,6 +1,7 @@
 import { type BitmapAction, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command } from "../command.ts";
+import { assertNothingShared } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
@@ -103,6 +104,7 @@ async function runBitmap(args: ParsedArguments<typeof OPTIONS>): Promise<number>
               metadataOnly: true,
               readOnly: true,
             });
+      if (source !== undefined) assertNothingShared(disk, source, "the image to be changed");
       await change(disk, source, request, signal);
     } finally {
       await disk.close();

@@ -16,7 +16,8 @@ export const convertCommand: Command<ConvertOptionTable> = {
     usage: ["[OPTIONS] SOURCE... TARGET"],
     description: `Copies the content of a disk image to a new image. Holes and zeroes take no space in the copy. Several
 sources are put one after the other. TARGET is replaced only when the copy is complete; until then, and if
-something fails, what was there stays as it was.`,
+something fails, what was there stays as it was. What cannot be replaced is written in place, with a warning: a file
+that has other names, is mounted by itself or named by a descriptor, or lies in a folder where nothing can be created.`,
     notes: `SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
 ${NOTES_ON_CACHE}`,
     examples: [
@@ -69,7 +70,7 @@ async function convertWithProgress(
       signal,
       onProgress: (done, total) => progress.report(done, total),
       isWatched: () => progress.isWatched,
-      onReadError: (message) => {
+      onWarning: (message) => {
         if (!request.quiet) context.warn(`warning: ${message}`);
       },
     });

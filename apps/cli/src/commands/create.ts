@@ -1,6 +1,7 @@
 import type { Command, CommandContext } from "../command.ts";
 import { checkBackingFile } from "../disks/backing-file.ts";
-import { createImage } from "../disks/new-image.ts";
+import { warnInPlace } from "../disks/in-place-warning.ts";
+import { createImage, newFilesOf } from "../disks/new-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
 import { blame } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
@@ -47,7 +48,8 @@ export const createCommand: Command<typeof OPTIONS> = {
   options: OPTIONS,
   help: {
     usage: ["[OPTIONS] FILE [SIZE]"],
-    description: `Creates an empty image. An existing FILE is replaced, but only when the new image is complete.`,
+    description: `Creates an empty image. An existing FILE is replaced, but only when the new image is complete; it is written in
+place, with a warning, if it has other names, is mounted by itself, or lies in a folder where nothing can be created.`,
     notes: `SIZE takes the suffixes k, M, G, T, P and E (powers of 1024). With a backing file it may be left out: the
 image is then as large as that.`,
     examples: [
@@ -64,7 +66,8 @@ image is then as large as that.`,
   run: runCreate,
 };
 
-async function runCreate(args: ParsedArguments<typeof OPTIONS>, { out }: CommandContext): Promise<number> {
+async function runCreate(args: ParsedArguments<typeof OPTIONS>, context: CommandContext): Promise<number> {
+  const { out } = context;
   const format = args.value("format") ?? "raw";
   const list = args.has("options") ? joinOptionLists(args.values("options")) : undefined;
   const [given, sizeText, ...rest] = args.operands;
@@ -83,7 +86,17 @@ async function runCreate(args: ParsedArguments<typeof OPTIONS>, { out }: Command
       await out.flush();
     }
     await interruptible(async (signal) => {
-      const image = await createImage({ path, size: options.number("size") ?? 0, options });
+      const image = await createImage({
+        path,
+        size: options.number("size") ?? 0,
+        options,
+        onInPlace: warnInPlace({
+          program: context.program,
+          onWarning: (message) => {
+            if (!args.has("quiet")) context.warn(`warning: ${message}`);
+          },
+        }),
+      });
       if (signal.aborted) {
         await image.abort();
         throw signal.reason;
@@ -122,6 +135,7 @@ async function completeOptions(
       name: backingName,
       format: options.text("backing_fmt"),
       overlay: request.path,
+      files: newFilesOf({ path: request.path, options }),
       open: !args.has("unsafe"),
     };
     const backingSize = await checkBackingFile(backing);

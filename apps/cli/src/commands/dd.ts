@@ -1,6 +1,7 @@
 import { convertDisk } from "@qcow2/convert";
 import { nodeCodecs } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
+import { warnInPlace } from "../disks/in-place-warning.ts";
 import { assertNoFileOf } from "../disks/layers.ts";
 import { checkNewImage, createImage } from "../disks/new-image.ts";
 import { openImage } from "../disks/open-image.ts";
@@ -64,12 +65,19 @@ async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
     await using codecs = nodeCodecs();
     await using disk = await openImage(source, { codecs });
     await assertNoFileOf(disk, path, "the source image");
+    const reads = [{ disk, role: "the source image" }];
+    const onInPlace = warnInPlace({
+      program: context.program,
+      onWarning: (message) => context.warn(`warning: ${message}`),
+    });
     const { start, size, isBeyondEnd } = rangeOf(operands, disk.size);
     if (isBeyondEnd) context.warn(`${operands.input}: cannot skip to specified offset`);
     options.set("size", String(size));
-    const image = await createImage({ path, size, options, codecs }).catch((error: unknown) => {
-      throw withPrefix(`${operands.output}: error while creating output image: `, error);
-    });
+    const image = await createImage({ path, size, options, codecs, reads, onInPlace }).catch(
+      (error: unknown) => {
+        throw withPrefix(`${operands.output}: error while creating output image: `, error);
+      },
+    );
     try {
       await convertDisk({
         source: new PartOfDisk(disk, { start, size }),

@@ -4,8 +4,9 @@ import { type ConvertOptions, convertDisk } from "@qcow2/convert";
 import { type Codecs, type Disk, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { bufferPrimitives, fileReferences, nodeCodecs, resolveBackingName } from "@qcow2/node";
 import { ConcatenatedDisk } from "../disks/concatenated-disk.ts";
-import { assertNoFileOf } from "../disks/layers.ts";
-import { checkNewImage, createImage, type NewImage } from "../disks/new-image.ts";
+import { warnInPlace } from "../disks/in-place-warning.ts";
+import { assertNoFileOf, assertNothingShared } from "../disks/layers.ts";
+import { checkNewImage, createImage, type NewImage, newFilesOf } from "../disks/new-image.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
 import { CommandError } from "../errors/command-errors.ts";
@@ -22,7 +23,8 @@ export interface ConvertEvents {
   onProgress(done: number, total: number): void;
   /** False as long as nobody looks at the progress. */
   isWatched(): boolean;
-  onReadError(message: string): void;
+  /** What the user should know, and goes on without. */
+  onWarning(message: string): void;
 }
 
 /** @throws CommandError, Qcow2Error, the signal's reason; a new target is then not there, or is what it was. */
@@ -30,15 +32,16 @@ export async function convertImages(request: ConvertRequest, events: ConvertEven
   if (request.target.kind === "new") checkNewTarget(request.target);
   const threads = Math.min(request.parallel ?? Number.POSITIVE_INFINITY, availableParallelism());
   await using codecs = nodeCodecs({ threads, level: request.level });
-  await using source = await openSources(request, events, codecs);
+  const sources = await openSources(request, events, codecs);
+  await using source = sources.length === 1 ? sources[0]! : new ConcatenatedDisk(sources);
   events.signal.throwIfAborted();
   const { target } = request;
   const bitmaps =
     request.bitmaps === "none"
       ? undefined
       : bitmapsToCopy(source, { skipBroken: request.bitmaps === "usable", program: events.program });
-  for (const name of bitmaps?.skipped ?? []) events.onReadError(`Skipping inconsistent bitmap '${name}'`);
-  const job = { request, source, events, codecs, bitmaps };
+  for (const name of bitmaps?.skipped ?? []) events.onWarning(`Skipping inconsistent bitmap '${name}'`);
+  const job = { request, source, sources, events, codecs, bitmaps };
   await (target.kind === "new" ? convertToNew(job, target) : convertInPlace(job, target));
 }
 
@@ -57,6 +60,8 @@ function whileConverting({ given, options }: NewTarget, error: unknown): unknown
 interface Job {
   readonly request: ConvertRequest;
   readonly source: Disk;
+  /** What `source` is made of. */
+  readonly sources: readonly Disk[];
   readonly events: ConvertEvents;
   readonly codecs: Codecs;
   readonly bitmaps: BitmapsToCopy | undefined;
@@ -64,22 +69,22 @@ interface Job {
 
 async function openSources(
   { sources, snapshot, sourceCache: cache, target }: ConvertRequest,
-  { program, onReadError: warn }: ConvertEvents,
+  { program, onWarning: warn }: ConvertEvents,
   codecs: Codecs,
-): Promise<Disk> {
-  const targetPath = target.kind === "new" ? target.path : target.name.path;
+): Promise<readonly Disk[]> {
+  const targetPaths = target.kind === "new" ? newFilesOf(target) : [target.name.path];
   const opened: Disk[] = [];
   try {
     for (const name of sources) {
       const disk = await openImage(name, { snapshot, speaker: { program, warn }, codecs, cache });
       opened.push(disk);
-      await assertNoFileOf(disk, targetPath, "the source image");
+      for (const path of targetPaths) await assertNoFileOf(disk, path, "the source image");
     }
   } catch (error) {
     for (const disk of opened) await disk.close();
     throw error;
   }
-  return opened.length === 1 ? opened[0]! : new ConcatenatedDisk(opened);
+  return opened;
 }
 
 async function convertToNew(job: Job, target: NewTarget): Promise<void> {
@@ -99,6 +104,11 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
       options,
       codecs,
       cache: job.request.targetCache,
+      reads: [
+        ...job.sources.map((disk) => ({ disk, role: "the source image" })),
+        ...(backing === undefined ? [] : [{ disk: backing, role: "its own backing file" }]),
+      ],
+      onInPlace: warnInPlace(job.events),
       references: backing === undefined ? undefined : fileReferences({ codecs }),
     });
   } catch (error) {
@@ -122,7 +132,8 @@ async function convertToNew(job: Job, target: NewTarget): Promise<void> {
 }
 
 /** The target's backing file, opened to see that it is there and how large it is. */
-async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promise<Disk | undefined> {
+async function openBacking(target: NewTarget, codecs: Codecs): Promise<Disk | undefined> {
+  const { options, path } = target;
   const name = options.text("backing_file");
   if (name === undefined) return undefined;
   const backingPath = resolveBackingName(name, path);
@@ -132,7 +143,7 @@ async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promis
     { codecs },
   );
   try {
-    await assertNoFileOf(disk, path, "its own backing file");
+    for (const file of newFilesOf(target)) await assertNoFileOf(disk, file, "its own backing file");
   } catch (error) {
     await disk.close();
     throw error;
@@ -142,6 +153,7 @@ async function openBacking({ options, path }: NewTarget, codecs: Codecs): Promis
 
 async function convertInPlace(job: Job, target: ExistingTarget): Promise<void> {
   await using disk = await openWritable(target.name, job.codecs, { cache: job.request.targetCache });
+  for (const source of job.sources) assertNothingShared(disk, source, "the source image");
   if (job.request.compress && disk instanceof Qcow2Image) {
     const { codecs, request } = job;
     requireCompressor({ codecs, type: disk.info().compressionType, level: request.level });
@@ -186,7 +198,7 @@ async function copyData({ request, source, events }: Job, target: TargetPart): P
     isWatched: events.isWatched,
     onReadError: ({ offset, length, error }) => {
       const reason = describeError(error) ?? error.message;
-      events.onReadError(`error while reading ${length} bytes at offset ${offset}: ${reason}`);
+      events.onWarning(`error while reading ${length} bytes at offset ${offset}: ${reason}`);
     },
   });
 }

@@ -1,7 +1,6 @@
 import { type Disk, Qcow2Image } from "@qcow2/core";
-import { resolveBackingName, resolveDataFileName } from "@qcow2/node";
+import { fileIdentity, filesOf, resolveBackingName, resolveDataFileName } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
-import { fileIdentity } from "./file-identity.ts";
 
 /** A disk of a backing chain. */
 interface Layer {
@@ -72,6 +71,7 @@ export function layerFileNames(disk: Disk): string[] {
 export async function assertNoFileOf(disk: Disk, targetPath: string, role: string): Promise<void> {
   const target = await identityOf(targetPath);
   if (target === undefined) return;
+  assertApart(disk, [target], role);
   for (const layer of layersOf(disk)) {
     for (const name of [layer.name, layer.dataName]) {
       if ((await identityOf(name)) === target) {
@@ -81,11 +81,28 @@ export async function assertNoFileOf(disk: Disk, targetPath: string, role: strin
   }
 }
 
+/** The same for a target that is open already. @throws CommandError */
+export function assertApart(disk: Disk, identities: readonly string[], role: string): void {
+  const same = filesOf(disk).find(({ identity }) => identities.includes(identity));
+  if (same === undefined) return;
+  throw new CommandError(`The target is ${role}, or a file of that one's backing chain: '${same.name}'`);
+}
+
+/**
+ * Refuses two disks with a file in common that one of them writes to.
+ * @throws CommandError; `role` says in it what `other` is
+ */
+export function assertNothingShared(disk: Disk, other: Disk, role: string): void {
+  for (const file of filesOf(disk)) {
+    const same = filesOf(other).find(
+      ({ identity, readOnly }) => identity === file.identity && !(readOnly && file.readOnly),
+    );
+    if (same === undefined) continue;
+    throw new CommandError(`'${file.name}' is a file of ${role}, and would be written to: '${same.name}'`);
+  }
+}
+
 /** What tells two files apart whatever they are called; undefined if there is none. */
 export async function identityOf(path: string): Promise<string | undefined> {
-  try {
-    return await fileIdentity(path);
-  } catch {
-    return undefined;
-  }
+  return await fileIdentity(path);
 }

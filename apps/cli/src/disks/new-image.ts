@@ -1,9 +1,10 @@
 /**
  * New images. Each is built under a temporary name beside its final one and appears under the final name only when
- * it is complete; what was there before stays until then. Block devices are written in place.
+ * it is complete; what was there before stays until then. What cannot be replaced is written in place.
  */
 import {
   type Codecs,
+  type Disk,
   denyReferences,
   MemoryStorage,
   Qcow2Image,
@@ -11,20 +12,31 @@ import {
   type References,
   type WritableDisk,
 } from "@qcow2/core";
-import { type CacheMode, resolveDataFileName, TargetFile } from "@qcow2/node";
+import { type CacheMode, fileIdentity, resolveDataFileName, TargetFile } from "@qcow2/node";
 import { CommandError } from "../errors/command-errors.ts";
 import type { CreationOptions } from "../options/creation-options.ts";
 import { imageOptionsOf, preallocationOf } from "../options/qcow2-options.ts";
+import { assertApart } from "./layers.ts";
 
 export interface NewImageRequest {
   readonly path: string;
   /** Virtual size, bytes. */
   readonly size: number;
   readonly options: CreationOptions;
+  /** Disks that are read meanwhile: none of their files may be one that is made. */
+  readonly reads?: readonly ReadMeanwhile[] | undefined;
+  /** Told before anything is changed if one of the files does not come about in one step. */
+  readonly onInPlace?: ((target: TargetFile) => void) | undefined;
   /** For reading the backing file while clusters are written in part. */
   readonly references?: References | undefined;
   readonly codecs?: Codecs | undefined;
   readonly cache?: CacheMode | undefined;
+}
+
+export interface ReadMeanwhile {
+  readonly disk: Disk;
+  /** What it is, as in "The target is ...": "the source image". */
+  readonly role: string;
 }
 
 /** An image under construction. Exactly one of {@link commit} and {@link abort} ends it. */
@@ -43,8 +55,15 @@ export async function createImage(request: NewImageRequest): Promise<NewImage> {
   checkNewImage(request);
   const targets: TargetFile[] = [];
   const openTarget = async (path: string): Promise<TargetFile> => {
+    const identity = await fileIdentity(path);
+    if (targets.some(({ identities }) => identity !== undefined && identities.includes(identity))) {
+      throw new CommandError("The image and its data file are the same file");
+    }
     const target = await TargetFile.create(path, { cache: request.cache });
     targets.push(target);
+    for (const { disk, role } of request.reads ?? []) assertApart(disk, target.identities, role);
+    assertPreallocates(target, request.options);
+    if (target.inPlace) request.onInPlace?.(target);
     return target;
   };
   try {
@@ -56,6 +75,12 @@ export async function createImage(request: NewImageRequest): Promise<NewImage> {
     for (const target of targets) await target.abort();
     throw error;
   }
+}
+
+/** The files that a new image is made of. */
+export function newFilesOf({ path, options }: Pick<NewImageRequest, "path" | "options">): string[] {
+  const dataFile = options.text("data_file");
+  return dataFile === undefined ? [path] : [path, resolveDataFileName(dataFile)];
 }
 
 /** @throws CommandError for options that cannot be, before anything is touched. */
@@ -71,6 +96,12 @@ export function checkNewImage({ options }: Pick<NewImageRequest, "options">): vo
   } else if (preallocationOf(options) === "metadata") {
     throw new CommandError("Unsupported preallocation mode 'metadata'");
   }
+}
+
+/** As QEMU: what a device has is all there, and need not be reserved. @throws CommandError */
+function assertPreallocates({ storage }: TargetFile, options: CreationOptions): void {
+  if (storage.kind === "file" || preallocationOf(options) !== "falloc") return;
+  throw new CommandError("Preallocation mode 'falloc' unsupported for this non-regular file");
 }
 
 type OpenTarget = (path: string) => Promise<TargetFile>;
@@ -108,6 +139,8 @@ async function createRaw(
   openTarget: OpenTarget,
 ): Promise<WritableDisk> {
   const { storage } = await openTarget(path);
+  // What is written in place has content.
+  if ((await storage.size()) > 0) await storage.truncate(0);
   const fileSize = Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
   await storage.truncate(fileSize);
   const preallocation = preallocationOf(options);
@@ -131,7 +164,7 @@ class PendingImage implements NewImage {
 
   constructor(disk: WritableDisk, targets: readonly TargetFile[]) {
     this.disk = disk;
-    this.isZero = targets.every(({ inPlace }) => !inPlace);
+    this.isZero = targets.every(({ storage }) => storage.kind === "file");
     this.#targets = targets;
   }
 
@@ -139,8 +172,8 @@ class PendingImage implements NewImage {
     try {
       // Closing writes what the image still holds back; committing makes all of it durable.
       await this.disk.close();
-      // The data file first: an image without its data file is worse than a data file without its image.
-      for (const target of this.#targets) await target.commit();
+      // The data file is the first of them: an image without its data file is worse than a data file without its image.
+      await TargetFile.commitAll(this.#targets);
     } catch (error) {
       await this.abort();
       throw error;

@@ -12,7 +12,12 @@ export async function overlayInTemporaryFile(backing: Disk, codecs: Codecs): Pro
   const folder = await mkdtemp(path.join(tmpdir(), "qcow2-io-"));
   try {
     const file = path.join(folder, "overlay.qcow2");
-    const storage = await FileStorage.open(file, { create: true, exclusive: true, mode: 0o600 });
+    const storage = await FileStorage.open(file, {
+      create: true,
+      exclusive: true,
+      keepsName: false,
+      mode: 0o600,
+    });
     try {
       return await Qcow2Image.create({
         storage,

@@ -2,7 +2,7 @@
 import { rebaseDisk } from "@qcow2/convert";
 import { type Codecs, type Disk, isQcow2Error, Qcow2Image, type WritableDisk } from "@qcow2/core";
 import { backingPathOf, bufferPrimitives, type CacheMode, nodeCodecs, resolveBackingName } from "@qcow2/node";
-import { depthOfLayer, identityOf } from "../disks/layers.ts";
+import { assertNothingShared, depthOfLayer, identityOf, layerFileNames } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
 import { describeSnapshotsAbove } from "../disks/snapshots-above.ts";
@@ -48,7 +48,7 @@ export async function rebaseImage(request: RebaseRequest, events: RebaseEvents):
     if (request.compress) assertCompresses(overlay, codecs, request.level);
     if (backingFormat !== undefined) assertFormatName(backingFormat);
     if (!(overlay instanceof Qcow2Image)) throw couldNotChange(request, "Operation not supported");
-    if (backing !== undefined) await assertNoLoop(request, backing);
+    if (backing !== undefined) await assertNoLoop(overlay, request, backing);
     await (unsafe
       ? recordBacking(overlay, request, undefined)
       : rebaseSafely({ overlay, request, events, codecs }));
@@ -68,6 +68,7 @@ async function rebaseSafely({ overlay, request, events, codecs }: Job): Promise<
   warnOfSnapshots(overlay, request);
   const backing = await openNewBacking(request, codecs);
   try {
+    if (backing !== undefined) assertNothingShared(overlay, backing, "the new backing file's chain");
     assertFormatGiven(request);
     await rebaseDisk({
       overlay,
@@ -162,16 +163,23 @@ function assertFormatGiven(request: RebaseRequest): void {
 }
 
 /** A chain that comes back to the image has no content, and nobody can open it any more. */
-async function assertNoLoop({ name, backingFormat }: RebaseRequest, backing: string): Promise<void> {
-  const overlay = await identityOf(name.path);
+async function assertNoLoop(
+  disk: Disk,
+  { name, backingFormat }: RebaseRequest,
+  backing: string,
+): Promise<void> {
+  // The image, and the file that its guest data is in.
+  const own = [await identityOf(name.path), await identityOf(layerFileNames(disk)[0] ?? name.path)];
   const seen = new Set<string>();
   for (let file = pathOf(backing, name.path); file !== undefined; ) {
     const identity = await identityOf(file);
     if (identity === undefined || seen.has(identity)) return;
-    if (identity === overlay) {
-      throw new CommandError(
-        `Could not change the backing file to '${backing}': the chain would come back to '${name.given}'`,
-      );
+    if (own.includes(identity)) {
+      const why =
+        identity === own[0]
+          ? `the chain would come back to '${name.given}'`
+          : `it is the data file of '${name.given}'`;
+      throw new CommandError(`Could not change the backing file to '${backing}': ${why}`);
     }
     seen.add(identity);
     // A raw image leads nowhere, whatever its first bytes look like.

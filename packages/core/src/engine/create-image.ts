@@ -35,22 +35,24 @@ export async function createImage(options: CreateOptions): Promise<void> {
   const { checked, plan, header } = planCreation(options);
   const { storage } = options;
   const { clusterSize } = checked.geometry;
-  await dropContent(storage);
+  const keepsContent = await dropContent(storage);
   await storage.truncate(fileBytesOf(plan, clusterSize));
   // A block device keeps what it held: nothing there may be taken for a header, or for part of a table.
   await storage.write(0, new Uint8Array(clusterSize));
   await writeRefcounts(storage, checked, plan);
   await writeTables(storage, checked, plan, options.dataFile !== undefined);
-  await reserveData(options, checked, plan);
+  await reserveData(options, checked, plan, keepsContent);
   await storage.write(0, header);
 }
 
 /**
  * Only where there is content: file systems (ext4, XFS) take a file that was cut off for one that is being replaced in
- * place, and write out all of it when it is closed.
+ * place, and write out all of it when it is closed. True for what keeps its content and its size, as a block device does.
  */
-async function dropContent(storage: Storage): Promise<void> {
-  if ((await storage.size()) > 0) await storage.truncate(0);
+async function dropContent(storage: Storage): Promise<boolean> {
+  if ((await storage.size()) === 0) return false;
+  await storage.truncate(0);
+  return (await storage.size()) > 0;
 }
 
 function planCreation(options: CreateOptions): {
@@ -180,23 +182,31 @@ async function reserveData(
   options: CreateOptions,
   checked: CheckedImageOptions,
   plan: ImagePlan,
+  imageKeepsContent: boolean,
 ): Promise<void> {
-  const { dataFile, storage } = options;
+  const { dataFile } = options;
+  let keepsContent = imageKeepsContent;
   if (dataFile !== undefined) {
     // What a reused data file holds belongs to another image.
-    await dropContent(dataFile.storage);
+    keepsContent = await dropContent(dataFile.storage);
     await dataFile.storage.truncate(plan.size);
   }
-  if (checked.preallocation !== "falloc" && checked.preallocation !== "full") return;
+  // Nobody sees what lies in clusters that are not in the tables; but a raw data file is read without them, too.
+  if (checked.preallocation === "off" && dataFile?.raw !== true) return;
   const { clusterSize } = checked.geometry;
-  if (dataFile !== undefined) await reserve(dataFile.storage, 0, plan.size, checked.preallocation);
-  else
-    await reserve(
-      storage,
-      plan.data.first * clusterSize,
-      plan.data.count * clusterSize,
-      checked.preallocation,
-    );
+  const storage = dataFile?.storage ?? options.storage;
+  const offset = dataFile === undefined ? plan.data.first * clusterSize : 0;
+  const length = dataFile === undefined ? plan.data.count * clusterSize : plan.size;
+  const how = checked.preallocation;
+  if (keepsContent && how !== "full") await zeroOldContent(storage, offset, length);
+  else if (how === "falloc" || how === "full") await reserve(storage, offset, length, how);
+}
+
+/** What a device held before would be the disk's content. */
+async function zeroOldContent(storage: Storage, offset: number, length: number): Promise<void> {
+  if (length === 0) return;
+  if (storage.punchHole !== undefined) await storage.punchHole(offset, length);
+  else await writeZeroBytes(storage, offset, length);
 }
 
 async function reserve(

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { constants } from "node:os";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
   assertOffset,
@@ -13,6 +14,7 @@ import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { CacheDropper } from "./cache-dropper.ts";
 import { type CacheMode, leavesNoCache, writesThrough } from "./cache-mode.ts";
+import { flushDirectory } from "./flush-directory.ts";
 import { errnoName, hostError, ioError } from "./host-error.ts";
 import { type FileKind, type OpenedFile, openFile, WRITE_THROUGH } from "./open-file.ts";
 import { readAt, writeAt, writeZeroesAt } from "./positioned-io.ts";
@@ -35,6 +37,11 @@ export interface FileStorageOptions {
   readonly create?: boolean | undefined;
   /** With `create`: the file must not exist yet. */
   readonly exclusive?: boolean | undefined;
+  /**
+   * Default true: the first flush of a file that was created makes its name durable, too. False for one whose name is not
+   * to stay.
+   */
+  readonly keepsName?: boolean | undefined;
   /** Permissions of a new file, before the umask. Default 0o644. */
   readonly mode?: number | undefined;
   /**
@@ -53,6 +60,15 @@ export interface FileStorageOptions {
   readonly name?: string | undefined;
 }
 
+/** A file that stays open, and locked, although its storage was closed. */
+export interface FileHold {
+  readonly fd: number;
+  /** Makes content and attributes durable, as `flushAttributes` does. @throws Qcow2Error "io" */
+  flush(): Promise<void>;
+  /** May be called twice. @throws Qcow2Error "io" */
+  release(): Promise<void>;
+}
+
 /**
  * A regular file or block device as a {@link Storage}.
  *
@@ -65,11 +81,16 @@ export class FileStorage implements Storage {
   readonly path: string;
   readonly readOnly: boolean;
   readonly kind: FileKind;
+  /**
+   * What tells two files apart whatever they are called: the device and the inode's number, or the number of a block
+   * device. Of the file that was opened, whatever its name means by now.
+   */
+  readonly identity: string;
   /** The extent that contains `offset`; undefined where the host cannot tell data from holes. */
   readonly extentAt?: (offset: number) => Promise<StorageExtent>;
   /** Makes the range a hole, or writes zeroes where the file system cannot; the part beyond the end is ignored. */
   readonly punchHole?: (offset: number, length: number) => Promise<void>;
-  /** Reserves space, growing the file. @throws Qcow2Error "unsupported" if the file system cannot. */
+  /** Reserves space, growing the file; undefined for a block device, which has all of it. @throws Qcow2Error "unsupported" if the file system cannot. */
   readonly allocate?: (offset: number, length: number) => Promise<void>;
   /** Has the host copy from another file, or share its blocks where the file system can; from a storage of this kind only. */
   readonly copyFrom?: (offset: number, from: StoredBytes) => Promise<boolean>;
@@ -78,6 +99,10 @@ export class FileStorage implements Storage {
   readonly #libc: Libc | undefined;
   readonly #cache: CacheMode;
   readonly #dropper: CacheDropper | undefined;
+  /** The directory of a new file whose name is not durable yet. */
+  #newIn: string | undefined;
+  #holds = 0;
+  #isReleased = false;
   #inFlight = 0;
   #whenIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -98,6 +123,7 @@ export class FileStorage implements Storage {
     this.path = file.path;
     this.readOnly = file.readOnly;
     this.kind = file.kind;
+    this.identity = file.identity;
     this.#fd = file.fd;
     this.#deviceBytes = file.deviceBytes;
     this.#libc = libc;
@@ -111,7 +137,7 @@ export class FileStorage implements Storage {
     if (!file.readOnly && libc?.punchHole !== undefined) {
       this.punchHole = (offset, length) => this.#punchHole(offset, length);
     }
-    if (!file.readOnly && libc?.allocate !== undefined) {
+    if (!file.readOnly && file.kind === "file" && libc?.allocate !== undefined) {
       this.allocate = (offset, length) => this.#allocate(offset, length);
     }
     // Shared blocks are not on the disk because the file is opened to write through.
@@ -142,7 +168,9 @@ export class FileStorage implements Storage {
     }
     const libc = await loadLibc();
     const opening = { ...options, readOnly, name, writesThrough: writesThrough(cache) };
-    const storage = new FileStorage(await openFile(path, opening, libc), libc, { name, cache });
+    const file = await openFile(path, opening, libc);
+    const storage = new FileStorage(file, libc, { name, cache });
+    if (file.isNew && options.keepsName !== false) storage.#newIn = directoryOf(path);
     try {
       storage.lock(options.lock ?? defaultLock(readOnly, forceShare));
     } catch (error) {
@@ -198,6 +226,8 @@ export class FileStorage implements Storage {
     this.#assertWritable();
     if (from.length === 0) return;
     await this.#host("write to", offset, () => writeAt(this.#fd, from, offset));
+    // A write that is durable is so under the file's name.
+    if (this.#newIn !== undefined && writesThrough(this.#cache)) await this.flush();
     const isTimeToFlush = this.#dropper?.afterWrite(offset, from.length) === true;
     if (isTimeToFlush || (WRITE_THROUGH === undefined && writesThrough(this.#cache))) await this.flush();
   }
@@ -231,8 +261,40 @@ export class FileStorage implements Storage {
   async #sync(): Promise<void> {
     const sync = this.#flushesAttributes ? fsync : fdatasync;
     this.#flushesAttributes = false;
-    await this.#host("flush", undefined, () => sync(this.#fd));
+    // A hold flushes although the storage was closed.
+    if (this.#closing === undefined) await this.#host("flush", undefined, () => sync(this.#fd));
+    else await syncHeld(this.#fd, this.name);
     this.#dropper?.afterFlush();
+    if (this.#newIn === undefined) return;
+    await flushDirectory(this.#newIn, this.name);
+    this.#newIn = undefined;
+  }
+
+  /**
+   * Keeps the file open, and its locks, beyond {@link close}: for whoever goes on with it when those who write to it are
+   * done. A hold has to be released.
+   * @throws Qcow2Error "closed"
+   */
+  hold(): FileHold {
+    this.#assertOpen();
+    this.#holds++;
+    let isHeld = true;
+    return {
+      fd: this.#fd,
+      flush: async () => {
+        if (this.readOnly || this.#cache === "unsafe") return;
+        this.#flushesAttributes = true;
+        await this.#flushes.flush();
+      },
+      release: async () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#holds--;
+        if (this.#closing === undefined) return;
+        await this.#closing;
+        await this.#closeDescriptor();
+      },
+    };
   }
 
   /** True once {@link close} was called. */
@@ -261,6 +323,12 @@ export class FileStorage implements Storage {
         this.#whenIdle = resolve;
       });
     }
+    await this.#closeDescriptor();
+  }
+
+  async #closeDescriptor(): Promise<void> {
+    if (this.#holds > 0 || this.#isReleased) return;
+    this.#isReleased = true;
     try {
       await close(this.#fd);
     } catch (error) {
@@ -307,7 +375,6 @@ export class FileStorage implements Storage {
     assertOffset(offset + length, "end of range");
     this.#assertWritable();
     if (length === 0) return;
-    if (this.#deviceBytes !== undefined) return this.truncate(offset + length);
     await this.#host("allocate space for", offset, async () => {
       const errno = await this.#libc!.allocate!(this.#fd, offset, length);
       if (errno === 0) return;
@@ -377,4 +444,21 @@ export class FileStorage implements Storage {
 function defaultLock(readOnly: boolean, forceShare: boolean): LockMode {
   if (!readOnly) return "write";
   return forceShare ? "shared" : "consistent";
+}
+
+async function syncHeld(fd: number, name: string): Promise<void> {
+  try {
+    await fsync(fd);
+  } catch (error) {
+    throw hostError(error, { operation: "flush", name });
+  }
+}
+
+/** Where the name of a file that was just created is; the last link on the way may have led to another directory. */
+function directoryOf(path: string): string {
+  try {
+    return dirname(fs.realpathSync(path));
+  } catch {
+    return dirname(path);
+  }
 }

@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import { Qcow2Error } from "@qcow2/core";
 import type { Libc } from "../native/libc.ts";
+import { identityOf } from "../references/file-identity.ts";
 import { deviceSize } from "./device-size.ts";
 import { type HostOperation, hostError, ioError } from "./host-error.ts";
 import { hostPath } from "./host-path.ts";
@@ -25,6 +26,10 @@ export interface OpenedFile {
   readonly kind: FileKind;
   /** Bytes of a block device; undefined for a regular file, whose size may change. */
   readonly deviceBytes: number | undefined;
+  /** What tells it apart from other files, whatever they are called. */
+  readonly identity: string;
+  /** False if something was there already. */
+  readonly isNew: boolean;
 }
 
 /** The permissions that QEMU gives a new image, before the umask. */
@@ -45,11 +50,12 @@ export async function openFile(
   let fd: number | undefined;
   try {
     // Asked before opening, too: opening a pipe that has no other end waits for one.
-    await refuseBeforeOpening(path, attempt);
+    const wasThere = await refuseBeforeOpening(path, attempt);
     fd = await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
-    const kind = kindOf(fs.fstatSync(fd), attempt);
+    const stat = fs.fstatSync(fd, { bigint: true });
+    const kind = kindOf(stat, attempt);
     const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
-    return { fd, path, readOnly, kind, deviceBytes };
+    return { fd, path, readOnly, kind, deviceBytes, identity: identityOf(stat), isNew: !wasThere };
   } catch (error) {
     if (fd !== undefined) fs.closeSync(fd);
     throw hostError(error, { operation, name });
@@ -60,14 +66,16 @@ interface Attempt extends HostOperation {
   readonly readOnly: boolean;
 }
 
-async function refuseBeforeOpening(path: string, context: Attempt): Promise<void> {
+/** False if there is nothing to refuse. */
+async function refuseBeforeOpening(path: string, context: Attempt): Promise<boolean> {
   let stat: fs.Stats;
   try {
     stat = await statPath(path);
   } catch {
-    return; // Opening says why, in its own words.
+    return false; // Opening says why, in its own words.
   }
   kindOf(stat, context);
+  return true;
 }
 
 /** `fs.promises` would do, and is a module of its own to load: at the start of a short command that is felt. */
@@ -80,7 +88,7 @@ function statPath(path: string): Promise<fs.Stats> {
   });
 }
 
-function kindOf(stat: fs.Stats, { name, operation, readOnly }: Attempt): FileKind {
+function kindOf(stat: fs.Stats | fs.BigIntStats, { name, operation, readOnly }: Attempt): FileKind {
   if (stat.isFile()) return "file";
   if (stat.isBlockDevice()) return "block-device";
   if (stat.isDirectory()) {

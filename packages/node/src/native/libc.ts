@@ -5,7 +5,7 @@
  *
  * Set the environment variable `QCOW2_NO_FFI=1` to do without it although it is installed.
  */
-import { platformConstants } from "./platform-constants.ts";
+import { platformConstants, type RenameFlags } from "./platform-constants.ts";
 
 /** Results are what C returns, except that a failure is the negative errno: -28 is ENOSPC on Linux. */
 export interface Libc {
@@ -21,6 +21,8 @@ export interface Libc {
   readonly allocate: ((fd: number, offset: number, length: number) => Promise<number>) | undefined;
   /** copy_file_range: the bytes that were copied, which may be fewer than asked for; 0 at the end of the source, -1 for a failure. */
   readonly copyFileRange: ((request: CopyRequest) => Promise<number>) | undefined;
+  /** renameat2: "exchange" lets two names change places, "no-replace" fails with EEXIST if `to` is there. */
+  readonly rename: ((from: string, to: string, how: keyof RenameFlags) => number) | undefined;
   /** posix_fadvise(DONTNEED), a piece of advice: what the host makes of it is not asked. */
   readonly dropCache: ((fd: number, offset: number, length: number) => void) | undefined;
   /** fcntl with a `struct flock`, which the call may change. */
@@ -72,6 +74,7 @@ async function bindLibc(): Promise<Libc | undefined> {
       return found < 0 ? errno() : found;
     };
     const { seekData, seekHole, punchHoleMode, posixFallocate, copyFileRange, dropCacheAdvice } = constants;
+    const { renameFlags } = constants;
     return {
       seekData: seekData === undefined ? undefined : (fd, offset) => seek(fd, offset, seekData),
       seekHole: seekHole === undefined ? undefined : (fd, offset) => seek(fd, offset, seekHole),
@@ -79,6 +82,7 @@ async function bindLibc(): Promise<Libc | undefined> {
       punchHole: punchHoleMode === undefined ? undefined : bindPunchHole(library, punchHoleMode, errno),
       allocate: posixFallocate ? bindAllocate(library) : undefined,
       copyFileRange: copyFileRange ? bindCopyFileRange(library) : undefined,
+      rename: renameFlags === undefined ? undefined : bindRename(library, renameFlags, errno),
       dropCache: dropCacheAdvice === undefined ? undefined : bindDropCache(library, dropCacheAdvice),
       exit: library.func("_exit", "void", ["int"]),
       fcntl: (fd, command, argument) => (fcntl(fd, command, "void *", argument) === -1 ? errno() : 0),
@@ -131,6 +135,20 @@ function bindCopyFileRange(library: Library): ((request: CopyRequest) => Promise
       ? copied
       : -1;
   };
+}
+
+/** "The current directory", in place of a directory's descriptor. */
+const AT_FDCWD = -100;
+
+/** Undefined where the C library is older than the call. */
+function bindRename(library: Library, flags: RenameFlags, errno: () => number): Libc["rename"] {
+  let renameat2: ReturnType<Library["func"]>;
+  try {
+    renameat2 = library.func("renameat2", "int", ["int", "str", "int", "str", "uint"]);
+  } catch {
+    return undefined;
+  }
+  return (from, to, how) => (renameat2(AT_FDCWD, from, AT_FDCWD, to, flags[how]) === 0 ? 0 : errno());
 }
 
 function bindDropCache(

@@ -15,6 +15,12 @@ export interface LockConstants {
   readonly unlock: number;
 }
 
+/** The flags of renameat2(2). */
+export interface RenameFlags {
+  readonly "no-replace": number;
+  readonly exchange: number;
+}
+
 export interface PlatformConstants {
   /** Undefined where the answers are not to be trusted. */
   readonly seekData: number | undefined;
@@ -26,6 +32,8 @@ export interface PlatformConstants {
   readonly copyFileRange: boolean;
   /** The advice of posix_fadvise(3) that gives up cached pages; undefined where there is no such call. */
   readonly dropCacheAdvice: number | undefined;
+  /** Undefined where there is no renameat2(2). */
+  readonly renameFlags: RenameFlags | undefined;
   readonly locks: LockConstants;
 }
 
@@ -41,6 +49,7 @@ const LINUX: PlatformConstants = {
   copyFileRange: true,
   // POSIX_FADV_DONTNEED
   dropCacheAdvice: 4,
+  renameFlags: { "no-replace": 1, exchange: 2 },
   locks: {
     structBytes: 32,
     typeAt: 0,
@@ -66,6 +75,7 @@ const MACOS: PlatformConstants = {
   posixFallocate: false,
   copyFileRange: false,
   dropCacheAdvice: undefined,
+  renameFlags: undefined,
   locks: {
     structBytes: 24,
     typeAt: 20,

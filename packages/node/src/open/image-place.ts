@@ -52,6 +52,8 @@ export interface OpenPlaceOptions extends FileAccess {
 /** A file, or a part of one, with what takes further locks on it. */
 export interface OpenPlace {
   readonly storage: Storage & AsyncDisposable;
+  /** All of the file, if `storage` is a part of it. */
+  readonly file: FileStorage;
   lock(mode: LockMode): void;
 }
 
@@ -68,9 +70,9 @@ export async function openPlace(path: string, options: OpenPlaceOptions): Promis
   const lock = (mode: LockMode): void => {
     if (locking && !forceShare) file.lock(mode);
   };
-  if (range === undefined) return { storage: file, lock };
+  if (range === undefined) return { storage: file, file, lock };
   try {
-    return { storage: await PartOfStorage.open(file, range), lock };
+    return { storage: await PartOfStorage.open(file, range), file, lock };
   } catch (error) {
     await file.close();
     throw error;

@@ -1,6 +1,7 @@
 import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
 import { FileReferences, type FollowReferences } from "../references/file-references.ts";
+import { DiskFiles, rememberFiles } from "./disk-files.ts";
 import type { BackingOverride, FileAccess, RawSharing } from "./image-place.ts";
 import { type ImageTuning, openFileDisk } from "./open-file-disk.ts";
 
@@ -52,17 +53,21 @@ export async function openDisk(options: OpenDiskOptions): Promise<Qcow2Image | R
   const codecs = options.codecs ?? sharedCodecs;
   const { followReferences: follow, probeBacking, writableBacking, image, cache, allowWriters } = options;
   // Named one by one: what is said of the image (its snapshot, its part of a file) does not go for its backing files.
+  const files = new DiskFiles();
   const references = new FileReferences(
-    { follow, probeBacking, forceShare, codecs, writableBacking, image, cache, allowWriters },
+    { follow, probeBacking, forceShare, codecs, writableBacking, image, cache, allowWriters, files },
     { override: { backing, dataFile } },
   );
-  return openFileDisk({
+  const disk = await openFileDisk({
     ...rest,
     path,
     readOnly,
     forceShare,
     codecs,
     references,
+    files,
     backing: references.backingOf(path),
   });
+  rememberFiles(disk, files);
+  return disk;
 }

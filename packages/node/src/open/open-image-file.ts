@@ -1,5 +1,6 @@
 /** The file of an image: opened, its format known, and locked as QEMU would for that format. */
 import { probeStorage, Qcow2Error, type Storage } from "@qcow2/core";
+import type { DiskFiles } from "./disk-files.ts";
 import { type FileAccess, openPlace } from "./image-place.ts";
 import { OTHER_FORMATS } from "./other-formats.ts";
 
@@ -12,6 +13,8 @@ export interface OpenImageFileOptions extends FileAccess {
   readonly forceShare?: boolean | undefined;
   /** See {@link RawSharing}. */
   readonly allowWriters?: boolean | undefined;
+  /** The files of the disk that it becomes a part of. */
+  readonly files?: DiskFiles | undefined;
 }
 
 export interface ImageFile {
@@ -26,6 +29,7 @@ export async function openImageFile(options: OpenImageFileOptions): Promise<Imag
   const place = await openPlace(path, { ...options, lock: readOnly ? "shared" : "write" });
   const { storage } = place;
   try {
+    options.files?.add(place.file);
     const format = options.format ?? (await probeStorage(storage, { path }));
     if (format !== "raw" && format !== "qcow2") throw unsupportedFormat(path, format);
     if (readOnly && !(format === "raw" && options.allowWriters === true)) place.lock("consistent");

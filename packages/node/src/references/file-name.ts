@@ -8,7 +8,8 @@ function hasProtocol(name: string): boolean {
   return separators.exec(name)?.[0] === ":";
 }
 
-function isAbsolute(name: string): boolean {
+/** True if the path does not depend on a directory. */
+export function isAbsolutePath(name: string): boolean {
   return (
     name.startsWith("/") || (process.platform === "win32" && (name.startsWith("\\") || isWindowsDrive(name)))
   );
@@ -28,7 +29,7 @@ const FILE_PROTOCOL = "file:";
  */
 export function resolveBackingName(name: string, from: string): string {
   const path = stripFileProtocol(name, "backing");
-  if (path !== name || isAbsolute(name)) return path;
+  if (path !== name || isAbsolutePath(name)) return path;
   return directoryPrefix(from) + name;
 }
 

@@ -10,6 +10,7 @@ import {
 } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
 import { FileStorage } from "../file/file-storage.ts";
+import type { DiskFiles } from "../open/disk-files.ts";
 import type { BackingOverride, RawSharing } from "../open/image-place.ts";
 import { type ImageTuning, openFileDisk } from "../open/open-file-disk.ts";
 import { fileIdentity } from "./file-identity.ts";
@@ -52,6 +53,11 @@ export function fileReferences(options: FileReferencesOptions = {}): References 
 /** What is read in place of what the image says that a policy belongs to. */
 type Override = Pick<BackingOverride, "backing" | "dataFile">;
 
+interface Shared extends FileReferencesOptions {
+  /** All files of the disk that the references belong to. */
+  readonly files?: DiskFiles | undefined;
+}
+
 interface Layer {
   /** The files above the image that the policy belongs to, by identity. */
   readonly above?: readonly string[];
@@ -62,12 +68,12 @@ interface Layer {
 
 /** See {@link fileReferences}; besides, what was named by whoever opens the image, and not by the image. */
 export class FileReferences implements References {
-  readonly #options: FileReferencesOptions;
+  readonly #options: Shared;
   readonly #above: readonly string[];
   readonly #depth: number;
   readonly #override: Override;
 
-  constructor(options: FileReferencesOptions, { above = [], depth = 0, override = {} }: Layer = {}) {
+  constructor(options: Shared, { above = [], depth = 0, override = {} }: Layer = {}) {
     this.#options = options;
     this.#above = above;
     this.#depth = depth;
@@ -94,12 +100,20 @@ export class FileReferences implements References {
     const path = this.#override.dataFile ?? resolveDataFileName(name);
     if (this.#override.dataFile === undefined) await this.#assertAllowed("data", name, path, from);
     await assertNotIn(await this.#chainDownTo(from), path, name);
+    await this.#assertApart(path, { name, readOnly });
     const { forceShare, allowWriters, cache } = this.#options;
-    return FileStorage.open(path, {
+    const storage = await FileStorage.open(path, {
       readOnly,
       forceShare: readOnly && (forceShare === true || allowWriters === true),
       cache,
     });
+    try {
+      this.#options.files?.add(storage);
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+    return storage;
   }
 
   async #openBacking({
@@ -127,7 +141,10 @@ export class FileReferences implements References {
     const override = typeof backing === "object" ? backing : {};
     const depth = this.#depth + 1;
     const references = new FileReferences(this.#options, { above, depth, override });
+    const readOnly = depth !== writableBacking;
+    await this.#assertApart(path, { name, readOnly });
     return openFileDisk({
+      files: this.#options.files,
       forceShare,
       allowWriters,
       codecs,
@@ -136,11 +153,20 @@ export class FileReferences implements References {
       format,
       range: override.range,
       locking: override.locking,
-      readOnly: depth !== writableBacking,
+      readOnly,
       image: depth === writableBacking ? image : undefined,
       references,
       backing: references.backingOf(path),
     });
+  }
+
+  /** Asked of the names first: opening such a file would only say that it is locked. */
+  async #assertApart(
+    path: string,
+    { name, readOnly }: { readonly name: string; readonly readOnly: boolean },
+  ): Promise<void> {
+    const identity = await fileIdentity(path);
+    if (identity !== undefined) this.#options.files?.assertApart({ name, identity, readOnly });
   }
 
   async #chainDownTo(from: string): Promise<readonly string[]> {

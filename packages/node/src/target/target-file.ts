@@ -1,58 +1,82 @@
 import fs from "node:fs";
-import path from "node:path";
 import { isQcow2Error, Qcow2Error } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
-import { FileStorage } from "../file/file-storage.ts";
-import { errnoOf, hostError, ioError } from "../file/host-error.ts";
-import { hostPath } from "../file/host-path.ts";
-import { followLinks } from "./target-path.ts";
-import { forgetUnfinished, rememberUnfinished } from "./unfinished-files.ts";
+import { type FileHold, FileStorage } from "../file/file-storage.ts";
+import { errnoOf } from "../file/host-error.ts";
+import { loadLibc } from "../native/libc.ts";
+import { FileStamp } from "./file-stamp.ts";
+import { type HeldName, holdName } from "./held-name.ts";
+import { type InPlaceReason, inPlaceReason } from "./in-place-reason.ts";
+import { keepAttributes } from "./keep-attributes.ts";
+import { nameWasTaken, type PutInPlace, putInPlace } from "./put-in-place.ts";
+import { temporaryName } from "./temporary-name.ts";
+import { rememberUnfinished } from "./unfinished-files.ts";
 
 /** Until its owner and permissions are those of the file it replaces, nobody else may read it. */
 const PRIVATE_MODE = 0o600;
-const PERMISSION_BITS = 0o777;
+
+/** Reasons for which nothing can be created beside a file that can be written. */
+const CANNOT_CREATE = new Set([
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ENAMETOOLONG",
+  "ENOSYS",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+]);
+
+/** The file that takes the target's place. */
+interface Replacing {
+  /** In the target's folder. */
+  readonly temporary: string;
+  readonly hold: FileHold;
+}
 
 /**
- * A file that appears under its name only when it is complete. It is written under a temporary name in the same
- * directory; {@link commit} renames it, replacing what was there, and {@link abort} removes it. A process that ends
- * without either removes it too, unless it is killed.
+ * A file that is replaced only when it is complete. It is written under a temporary name in the same directory;
+ * {@link commit} gives it the target's name, and {@link abort} removes it. A process that ends without either removes it
+ * too, unless it is killed.
  *
- * The file that is to be replaced stays locked meanwhile, so that no running QEMU loses its disk. Its owner and
- * permissions are kept where the host allows it; its hard links, ACLs and extended attributes are not. A symbolic link
- * stays, and the file it names is replaced. A block device is written in place.
+ * The name is owned meanwhile: what has it is locked, and where nothing has, an empty file takes it, so that others find
+ * it in use. If it is another file's in the end, or somebody has written to it, that one stays.
+ *
+ * The owner and permissions of the file that is replaced are kept where the host allows it; its ACLs and extended
+ * attributes are not. A symbolic link stays, and the file it names is replaced. What cannot or should not be replaced is
+ * written in place: see {@link inPlaceReason}.
  */
 export class TargetFile implements AsyncDisposable {
   /** The name that was asked for. */
   readonly path: string;
-  /** Named in messages as the target is, not by its temporary name. */
+  /** Named in messages as the target is, not by its temporary name. It may have content: see {@link inPlace}. */
   readonly storage: FileStorage;
-  readonly #finalPath: string;
-  /** Undefined for a block device. */
-  readonly #temporaryPath: string | undefined;
-  /** The regular file to be replaced, held open for its locks. */
-  readonly #replaced: FileStorage | undefined;
+  /** Why it is written in place; undefined if it is replaced when it is complete. */
+  readonly inPlaceReason: InPlaceReason | undefined;
+  readonly #held: HeldName;
+  readonly #replacing: Replacing | undefined;
   readonly #cache: CacheMode | undefined;
+  readonly #forget: () => void;
   #state: "open" | "committed" | "aborted" = "open";
 
   private constructor(parts: {
     readonly path: string;
-    readonly storage: FileStorage;
-    readonly finalPath: string;
-    readonly temporaryPath: string | undefined;
-    readonly replaced: FileStorage | undefined;
+    readonly held: HeldName;
+    readonly reason: InPlaceReason | undefined;
     readonly cache: CacheMode | undefined;
+    readonly replacing?: (Replacing & { readonly storage: FileStorage }) | undefined;
   }) {
     this.path = parts.path;
-    this.storage = parts.storage;
-    this.#finalPath = parts.finalPath;
-    this.#temporaryPath = parts.temporaryPath;
-    this.#replaced = parts.replaced;
+    this.storage = parts.replacing?.storage ?? parts.held.storage;
+    this.inPlaceReason = parts.reason;
+    this.#held = parts.held;
+    this.#replacing = parts.replacing;
     this.#cache = parts.cache;
+    this.#forget = rememberUnfinished(() => this.#remove());
   }
 
   /**
-   * Prepares `target`; nothing under that name changes. With the cache mode "unsafe", neither the content nor the name
-   * is made durable.
+   * Prepares `target`; what is there stays as it is until something is written to {@link storage}. With the cache mode
+   * "unsafe", neither the content nor the name is made durable.
    * @throws Qcow2Error "io" (EISDIR for a directory, EACCES for a file that may not be written, ...), "locked",
    *   "unsupported" for what is neither a regular file nor a block device
    */
@@ -60,76 +84,97 @@ export class TargetFile implements AsyncDisposable {
     target: string,
     { cache }: { readonly cache?: CacheMode | undefined } = {},
   ): Promise<TargetFile> {
-    const finalPath = await followLinks(target);
-    const replaced = await openExisting(finalPath, { name: target, cache });
-    if (replaced?.kind === "block-device") {
-      return new TargetFile({
-        path: target,
-        storage: replaced,
-        finalPath,
-        temporaryPath: undefined,
-        replaced: undefined,
-        cache,
-      });
-    }
-    // Hidden, short enough beside any name, and told apart from others by chance alone.
-    // Loaded only where a file is made, because it takes longer to load than many a command takes.
-    const { randomBytes } = await import("node:crypto");
-    const temporaryName = `.qcow2-${randomBytes(8).toString("hex")}.part`;
-    const temporaryPath = path.join(path.dirname(finalPath), temporaryName);
+    const held = await holdName(target, cache);
+    const parts = { path: target, held, cache };
     try {
-      const mode = replaced === undefined ? {} : { mode: PRIVATE_MODE };
-      const storage = await FileStorage.open(temporaryPath, {
-        create: true,
-        exclusive: true,
-        name: target,
-        cache,
-        ...mode,
+      const reason = inPlaceReason(held);
+      if (reason !== undefined) return new TargetFile({ ...parts, reason });
+      const replacing = await createBeside(held, { target, cache });
+      return new TargetFile({
+        ...parts,
+        reason: replacing === undefined ? "folder" : undefined,
+        replacing,
       });
-      rememberUnfinished(temporaryPath);
-      return new TargetFile({ path: target, storage, finalPath, temporaryPath, replaced, cache });
     } catch (error) {
-      await replaced?.close();
+      removePlaceholder(held);
+      await closeHeld(held);
       throw error;
     }
   }
 
-  /** True if a failed attempt has already changed what is there: the target is a block device. */
+  /**
+   * As {@link commit} for targets that belong together: all of them get their names, or none does. (Those that are written
+   * in place have their content already.)
+   */
+  static async commitAll(targets: readonly TargetFile[]): Promise<void> {
+    for (const target of targets) target.#assertOpen();
+    try {
+      for (const target of targets) await target.#makeDurable();
+      // Windows neither renames nor replaces what is open.
+      if (process.platform === "win32") for (const target of targets) await target.#letGo();
+    } catch (error) {
+      for (const target of targets) await target.abort();
+      throw error;
+    }
+    const rename = (await loadLibc())?.rename;
+    const done: PutInPlace[] = [];
+    try {
+      // Without a pause: nothing of this process comes between.
+      for (const target of targets) {
+        const put = target.#putInPlace(rename, targets.length > 1);
+        if (put !== undefined) done.push(put);
+      }
+    } catch (error) {
+      for (const put of done.reverse()) ignoringHost(() => put.takeBack());
+      const kept = targets.map((target) => target.#keepResult()).filter((name) => name !== undefined);
+      for (const target of targets) {
+        if (target.#state === "open") await target.abort();
+        else await target.#close();
+      }
+      throw withResult(error, kept);
+    }
+    for (const target of targets) target.#state = "committed";
+    try {
+      for (const target of targets) await target.#flushName();
+    } finally {
+      for (const put of done) ignoringHost(() => put.finish());
+      for (const target of targets) await target.#close();
+    }
+  }
+
+  /** True if a failed attempt has already changed what is there: see {@link inPlaceReason}. */
   get inPlace(): boolean {
-    return this.#temporaryPath === undefined;
+    return this.inPlaceReason !== undefined;
+  }
+
+  /** What is written to in the end, and what has the name now: what tells files apart whatever they are called. */
+  get identities(): readonly string[] {
+    return [this.storage.identity, this.#held.storage.identity];
   }
 
   /**
    * Makes the content durable, then gives it its name, durably too. The storage may have been closed before, and is
-   * closed afterwards. If this fails, what was there before still is, and the new content is gone.
-   * @throws Qcow2Error "io"
+   * closed afterwards.
+   *
+   * If this fails, what was there before still is (but for what is written in place). Content that is complete and only
+   * cannot get its name is kept under the temporary one, which the error tells. If all that fails is making the name
+   * durable, the new content has it, and may lose it in a power cut.
+   * @throws Qcow2Error "io"; with errno "EBUSY" if the name is another file's by now
    */
   async commit(): Promise<void> {
-    this.#assertOpen();
-    try {
-      await this.#makeDurable();
-      if (this.#temporaryPath !== undefined) await this.#rename(this.#temporaryPath);
-    } catch (error) {
-      await this.abort();
-      throw error;
-    }
-    this.#state = "committed";
-    await this.#replaced?.close();
-    if (!this.inPlace && this.#cache !== "unsafe") {
-      await flushDirectory(path.dirname(this.#finalPath), this.path);
-    }
+    await TargetFile.commitAll([this]);
   }
 
-  /** Removes what was written. Does nothing after a commit, and may be called twice. */
+  /**
+   * Removes what was written; what is written in place is left empty, for none to take it for an image. Does nothing after
+   * a commit, and may be called twice.
+   */
   async abort(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "aborted";
     await this.storage.close();
-    if (this.#temporaryPath !== undefined) {
-      await fs.promises.rm(hostPath(this.#temporaryPath), { force: true });
-      forgetUnfinished(this.#temporaryPath);
-    }
-    await this.#replaced?.close();
+    this.#remove();
+    await this.#close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,32 +182,61 @@ export class TargetFile implements AsyncDisposable {
   }
 
   async #makeDurable(): Promise<void> {
-    if (this.#temporaryPath !== undefined && this.#replaced !== undefined) {
-      await keepAttributes(this.#finalPath, this.#temporaryPath, this.path);
-    }
-    const isClosed = this.storage.closed;
-    const storage = isClosed
-      ? await FileStorage.open(this.#temporaryPath ?? this.#finalPath, {
-          name: this.path,
-          cache: this.#cache,
-        })
-      : this.storage;
-    try {
-      await storage.flushAttributes();
-    } finally {
-      await storage.close();
+    if (this.#replacing !== undefined) keepAttributes(this.#held.hold.fd, this.#replacing.hold.fd, this.path);
+    await (this.#replacing?.hold ?? this.#held.hold).flush();
+    await this.storage.close();
+  }
+
+  #putInPlace(rename: Parameters<typeof putInPlace>[1], revocable: boolean): PutInPlace | undefined {
+    const { place, stamp } = this.#held;
+    if (this.#replacing === undefined || place === undefined) return undefined;
+    if (isChanged(this.#held)) throw nameWasTaken(this.path);
+    const { temporary } = this.#replacing;
+    return putInPlace(
+      { ...place, target: this.path, temporary, replaced: stamp.identity, revocable },
+      rename,
+    );
+  }
+
+  async #letGo(): Promise<void> {
+    if (this.#replacing === undefined) return;
+    if (isChanged(this.#held)) throw nameWasTaken(this.path);
+    await this.#replacing.hold.release();
+    await this.#held.storage.close();
+    await this.#held.hold.release();
+  }
+
+  async #flushName(): Promise<void> {
+    if (this.#replacing === undefined || this.#cache === "unsafe") return;
+    await this.#held.place?.folder.flush(this.path);
+  }
+
+  /** Leaves the finished file where it is, and tells where. */
+  #keepResult(): string | undefined {
+    const { place } = this.#held;
+    if (this.#replacing === undefined || place === undefined) return undefined;
+    removePlaceholder(this.#held);
+    this.#forget();
+    this.#state = "committed";
+    return place.folder.prefix + this.#replacing.temporary;
+  }
+
+  /** Takes back what there is of it, when the process ends, too. */
+  #remove(): void {
+    const { place, hold, storage } = this.#held;
+    if (this.#replacing !== undefined && place !== undefined) {
+      fs.rmSync(place.folder.at(this.#replacing.temporary), { force: true });
+      removePlaceholder(this.#held);
+    } else if (storage.kind === "file" && isChanged(this.#held)) {
+      fs.ftruncateSync(hold.fd, 0);
     }
   }
 
-  async #rename(temporaryPath: string): Promise<void> {
-    // Windows does not replace a file that is open.
-    if (process.platform === "win32") await this.#replaced?.close();
-    try {
-      await fs.promises.rename(hostPath(temporaryPath), hostPath(this.#finalPath));
-    } catch (error) {
-      throw hostError(error, { operation: "create", name: this.path });
-    }
-    forgetUnfinished(temporaryPath);
+  async #close(): Promise<void> {
+    this.#forget();
+    await this.storage.close();
+    await this.#replacing?.hold.release();
+    await closeHeld(this.#held);
   }
 
   #assertOpen(): void {
@@ -173,66 +247,65 @@ export class TargetFile implements AsyncDisposable {
   }
 }
 
-/** What is at `finalPath` already, opened for writing as QEMU would to overwrite it; undefined if nothing is. */
-async function openExisting(
-  finalPath: string,
-  { name, cache }: { readonly name: string; readonly cache: CacheMode | undefined },
-): Promise<FileStorage | undefined> {
-  // "name/" can only be a directory, and must not create "name".
-  if (finalPath.endsWith("/") || finalPath.endsWith(path.sep)) {
-    throw ioError("EISDIR", { operation: "create", name });
-  }
+/** The file that is to take the place of the one that is held; undefined if none can be made beside it. */
+async function createBeside(
+  { place }: HeldName,
+  { target, cache }: { readonly target: string; readonly cache: CacheMode | undefined },
+): Promise<(Replacing & { readonly storage: FileStorage }) | undefined> {
+  if (place === undefined) return undefined;
+  const temporary = await temporaryName();
   try {
-    return await FileStorage.open(finalPath, { name, cache });
+    const storage = await FileStorage.open(place.folder.at(temporary), {
+      create: true,
+      exclusive: true,
+      keepsName: false,
+      name: target,
+      cache,
+      mode: PRIVATE_MODE,
+    });
+    return { temporary, storage, hold: storage.hold() };
   } catch (error) {
-    if (isQcow2Error(error, "io") && error.data.errno === "ENOENT") return undefined;
-    if (isQcow2Error(error, "io") && error.data.errno === "EISDIR") {
-      throw ioError("EISDIR", { operation: "create", name });
-    }
+    if (isQcow2Error(error, "io") && CANNOT_CREATE.has(error.data.errno ?? "")) return undefined;
     throw error;
   }
 }
 
-/** Owner and permissions of the replaced file; what the host does not let us give away stays ours. */
-async function keepAttributes(from: string, to: string, name: string): Promise<void> {
-  if (process.platform === "win32") return;
+/** What took the name while there was nothing else goes, if it has the name still and nobody has used it. */
+function removePlaceholder(held: HeldName): void {
+  const { isPlaceholder, place, stamp } = held;
+  if (!isPlaceholder || place?.folder.identityOf(place.name) !== stamp.identity || isChanged(held)) return;
+  fs.rmSync(place.folder.at(place.name), { force: true });
+}
+
+/** True if the file was written to since it is held. */
+function isChanged({ hold, stamp, place }: HeldName): boolean {
   try {
-    const { uid, gid, mode } = await fs.promises.stat(hostPath(from));
-    await changeOwner(to, uid, gid);
-    await fs.promises.chmod(hostPath(to), mode & PERMISSION_BITS);
+    return !FileStamp.of(hold.fd).hasContentOf(stamp);
   } catch (error) {
-    throw hostError(error, { operation: "set the permissions of", name });
+    // On Windows, where it was let go of.
+    if (errnoOf(error) === "EBADF") return place === undefined;
+    throw error;
   }
 }
 
-async function changeOwner(file: string, uid: number, gid: number): Promise<void> {
-  const now = await fs.promises.stat(hostPath(file));
-  if (now.uid === uid && now.gid === gid) return;
+async function closeHeld({ storage, hold, place }: HeldName): Promise<void> {
+  await storage.close();
+  await hold.release();
+  place?.folder.close();
+}
+
+function ignoringHost(work: () => void): void {
   try {
-    await fs.promises.chown(hostPath(file), uid, gid);
+    work();
   } catch (error) {
-    if (errnoOf(error) !== "EPERM") throw error;
-    await fs.promises.chown(hostPath(file), now.uid, gid).catch(ignorePermission);
+    if (errnoOf(error) === undefined) throw error;
   }
 }
 
-function ignorePermission(error: unknown): void {
-  if (errnoOf(error) !== "EPERM") throw error;
-}
-
-/** A rename survives a power cut once its directory is on the disk. Windows has no such call, and needs none. */
-async function flushDirectory(directory: string, name: string): Promise<void> {
-  if (process.platform === "win32") return;
-  try {
-    const handle = await fs.promises.open(hostPath(directory), "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    // Some file systems do not flush directories at all.
-    if (errnoOf(error) === "EINVAL" || errnoOf(error) === "ENOTSUP") return;
-    throw hostError(error, { operation: "flush the directory of", name });
-  }
+/** The same error, saying where the result is. */
+function withResult(error: unknown, kept: readonly string[]): unknown {
+  if (!isQcow2Error(error, "io") || kept.length === 0) return error;
+  const names = kept.map((name) => `'${name}'`).join(" and ");
+  const message = `${error.message}; the finished result is in ${names}`;
+  return new Qcow2Error("io", message, error.data, { cause: error });
 }

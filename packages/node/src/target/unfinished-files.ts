@@ -1,20 +1,22 @@
-/** Files that must not outlive the process unless they are finished. */
-import fs from "node:fs";
-import { hostPath } from "../file/host-path.ts";
+/** What must not outlive the process unless it is finished. */
+const unfinished = new Set<() => void>();
 
-const unfinished = new Set<string>();
-
-/** Has `path` removed when the process exits, unless it is forgotten first. */
-export function rememberUnfinished(path: string): void {
+/** Has `remove` called when the process exits, unless the function that is returned is called first. */
+export function rememberUnfinished(remove: () => void): () => void {
   if (unfinished.size === 0) process.on("exit", removeUnfinished);
-  unfinished.add(path);
-}
-
-export function forgetUnfinished(path: string): void {
-  unfinished.delete(path);
-  if (unfinished.size === 0) process.off("exit", removeUnfinished);
+  unfinished.add(remove);
+  return () => {
+    unfinished.delete(remove);
+    if (unfinished.size === 0) process.off("exit", removeUnfinished);
+  };
 }
 
 function removeUnfinished(): void {
-  for (const path of unfinished) fs.rmSync(hostPath(path), { force: true });
+  for (const remove of unfinished) {
+    try {
+      remove();
+    } catch {
+      // There is nobody left to tell, and there may be others to remove.
+    }
+  }
 }
