@@ -23,7 +23,10 @@ function makeBench(before: string | undefined): Workbench {
 /** Resolves once it has written something beside the target, or into it. */
 async function untilWriting(bench: Workbench): Promise<void> {
   const isWriting = (): boolean =>
-    readdirSync(bench.folder).some((name) => name !== "s.raw" && statSync(bench.path(name)).size >= 65536);
+    readdirSync(bench.folder).some(
+      (name) =>
+        name !== "s.raw" && (statSync(bench.path(name), { throwIfNoEntry: false })?.size ?? 0) >= 65536,
+    );
   while (!isWriting()) await sleep(20);
 }
 

@@ -159,7 +159,9 @@ async function untilTemporary(at: Workspace, count: number): Promise<void> {
   for (;;) {
     const names = await readdir(at.folder);
     const parts = names.filter((name) => name.endsWith(".part"));
-    const sizes = await Promise.all(parts.map(async (name) => (await stat(at.file(name))).size));
+    const sizes = await Promise.all(
+      parts.map(async (name) => (await stat(at.file(name)).catch(() => ({ size: 0 }))).size),
+    );
     if (sizes.filter((size) => size > 0).length >= count) return;
     await sleep(20);
   }

@@ -73,7 +73,8 @@ if the command fails, is interrupted, or the power goes, the overlay reads as be
 completes the work.`,
     notes: `The backing file changes, and so does whatever else reads it: internal snapshots of FILE, and other images.
 Such images beside it or beside FILE are looked for, and nothing is done if there are any, or if there are
-such snapshots, unless --force is given. (Called as qemu-img, there is a warning, and no more.) With -b, the images between FILE and that file are of no use by themselves afterwards.
+such snapshots, unless --force is given. (Called as qemu-img, there is a warning, and no more.) With -b, the
+images between FILE and that file are of no use by themselves afterwards.
 SIZE takes the suffixes k, M, G, T, P and E (powers of 1024).
 ${NOTES_ON_CACHE}
 ${NOTES_ON_NAMES}`,
