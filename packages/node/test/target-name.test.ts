@@ -3,6 +3,7 @@ import fs from "node:fs/promises";
 import { isQcow2Error } from "@qcow2/core";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { FileStorage } from "../src/file/file-storage.ts";
+import { fromHostPath } from "../src/file/host-path.ts";
 import { loadLibc } from "../src/native/libc.ts";
 import { TargetFile } from "../src/target/target-file.ts";
 import { useTemporaryDirectory } from "./temporary-directory.ts";
@@ -124,6 +125,20 @@ describe.skipIf(isWindows).each([
     await (await begin("short/link", "content")).commit();
     expect(await read("deep/a.img")).toBe("content");
     expect(await list()).toEqual(["deep", "short"]);
+  });
+
+  it("is bytes, and no other name's that looks alike as text", async ({ skip }) => {
+    setUp();
+    if (process.platform !== "linux") skip("names are bytes on Linux");
+    const text = [0xff, 0xfe].map((byte) => fromHostPath(Buffer.of(byte)));
+    for (const name of text) await (await begin(name, name)).commit();
+    const folder = Buffer.from(`${inDirectory()}/`);
+    const entries = await fs.readdir(inDirectory(), { encoding: "buffer" });
+    expect(entries.map((entry) => entry.toString("hex")).sort()).toEqual(["fe", "ff"]);
+    await fs.symlink(Buffer.of(0xff), inDirectory("link"));
+    await (await begin("link", "through the link")).commit();
+    expect(await fs.readFile(Buffer.concat([folder, Buffer.of(0xff)]), "latin1")).toBe("through the link");
+    expect(await fs.readdir(inDirectory())).toHaveLength(3);
   });
 
   it("of targets that belong together are given to all or to none", async () => {

@@ -16,6 +16,7 @@ import { CacheDropper } from "./cache-dropper.ts";
 import { type CacheMode, leavesNoCache, writesThrough } from "./cache-mode.ts";
 import { flushDirectory } from "./flush-directory.ts";
 import { errnoName, hostError, ioError } from "./host-error.ts";
+import { fromHostPath, hostPath } from "./host-path.ts";
 import { type FileKind, type OpenedFile, openFile, WRITE_THROUGH } from "./open-file.ts";
 import { readAt, writeAt, writeZeroesAt } from "./positioned-io.ts";
 
@@ -457,7 +458,7 @@ async function syncHeld(fd: number, name: string): Promise<void> {
 /** Where the name of a file that was just created is; the last link on the way may have led to another directory. */
 function directoryOf(path: string): string {
   try {
-    return dirname(fs.realpathSync(path));
+    return dirname(fromHostPath(fs.realpathSync(hostPath(path), "buffer")));
   } catch {
     return dirname(path);
   }

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { errnoOf, hostError } from "./host-error.ts";
+import { hostPath } from "./host-path.ts";
 
 /**
  * Reasons for which a directory is not flushed: the file system flushes none, we may use but not read it, or it is gone
@@ -15,7 +16,7 @@ const CANNOT_FLUSH = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EACCES", "EPER
 export async function flushDirectory(directory: string | number, name: string): Promise<void> {
   if (process.platform === "win32") return;
   try {
-    const fd = typeof directory === "number" ? directory : fs.openSync(directory, "r");
+    const fd = typeof directory === "number" ? directory : fs.openSync(hostPath(directory), "r");
     try {
       await new Promise<void>((resolve, reject) => {
         fs.fsync(fd, (error) => (error === null ? resolve() : reject(error)));

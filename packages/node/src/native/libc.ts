@@ -5,6 +5,7 @@
  *
  * Set the environment variable `QCOW2_NO_FFI=1` to do without it although it is installed.
  */
+import { hostPath } from "../file/host-path.ts";
 import { platformConstants, type RenameFlags } from "./platform-constants.ts";
 
 /** Results are what C returns, except that a failure is the negative errno: -28 is ENOSPC on Linux. */
@@ -144,11 +145,19 @@ const AT_FDCWD = -100;
 function bindRename(library: Library, flags: RenameFlags, errno: () => number): Libc["rename"] {
   let renameat2: ReturnType<Library["func"]>;
   try {
-    renameat2 = library.func("renameat2", "int", ["int", "str", "int", "str", "uint"]);
+    renameat2 = library.func("renameat2", "int", ["int", "void *", "int", "void *", "uint"]);
   } catch {
     return undefined;
   }
-  return (from, to, how) => (renameat2(AT_FDCWD, from, AT_FDCWD, to, flags[how]) === 0 ? 0 : errno());
+  return (from, to, how) => {
+    const [first, second] = [cString(from), cString(to)];
+    return renameat2(AT_FDCWD, first, AT_FDCWD, second, flags[how]) === 0 ? 0 : errno();
+  };
+}
+
+/** The bytes of a path, with the zero that ends it for C. */
+function cString(path: string): Buffer {
+  return Buffer.concat([Buffer.from(hostPath(path)), Buffer.of(0)]);
 }
 
 function bindDropCache(

@@ -8,6 +8,7 @@ import { isQcow2Error } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
 import { type FileHold, FileStorage } from "../file/file-storage.ts";
 import { errnoName, errnoOf, hostError, ioError } from "../file/host-error.ts";
+import { hostPath } from "../file/host-path.ts";
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { fileIdentity } from "../references/file-identity.ts";
 import { directoryPrefix } from "../references/file-name.ts";
@@ -56,7 +57,7 @@ function refuseDirectoryName(target: string): void {
 
 async function exists(target: string): Promise<boolean> {
   try {
-    await fs.promises.stat(target);
+    await fs.promises.stat(hostPath(target));
     return true;
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return false;
@@ -127,7 +128,7 @@ async function holdNew(
         const stamp = FileStamp.of(hold.fd);
         return { storage, hold, stamp, isPlaceholder: true, place: { folder, name } };
       }
-      if (isThere) fs.rmSync(folder.at(name), { force: true });
+      if (isThere) folder.remove(name);
       await storage.close();
     }
   } catch (error) {
@@ -154,7 +155,7 @@ async function createLocked(folder: TargetFolder, wanted: NewName): Promise<File
   if (storage === undefined) return undefined;
   const reason = giveName(rename, folder, { from: temporary, to: name });
   if (reason === undefined) return storage;
-  fs.rmSync(folder.at(temporary), { force: true });
+  folder.remove(temporary);
   await storage.close();
   if (reason === "EEXIST") return undefined;
   if (CANNOT_RENAME_SO.has(reason)) return await createThere(folder, wanted);

@@ -3,7 +3,6 @@
  * change places, so that what had the name by then is never lost: it is looked at afterwards, and put back if it is
  * another one. Elsewhere the name is looked at just before.
  */
-import fs from "node:fs";
 import { Qcow2Error } from "@qcow2/core";
 import { errnoName, errnoOf, hostError, ioError } from "../file/host-error.ts";
 import type { Libc } from "../native/libc.ts";
@@ -58,7 +57,7 @@ function exchange(
   }
   return {
     takeBack: () => void swap(),
-    finish: () => fs.rmSync(folder.at(temporary), { force: true }),
+    finish: () => folder.remove(temporary),
   };
 }
 
@@ -79,18 +78,18 @@ function renameOver({ target, folder, name, temporary, replaced, revocable }: Re
   if (current !== undefined && current !== replaced) throw nameWasTaken(target);
   const kept = revocable && current !== undefined ? keepUnder(folder, name, `${temporary}.old`) : undefined;
   const finish = (): void => {
-    if (kept !== undefined) fs.rmSync(folder.at(kept), { force: true });
+    if (kept !== undefined) folder.remove(kept);
   };
   try {
-    fs.renameSync(folder.at(temporary), folder.at(name));
+    folder.rename(temporary, name);
   } catch (error) {
     finish();
     throw hostError(error, { operation: "create", name: target });
   }
   return {
     takeBack: () => {
-      fs.renameSync(folder.at(name), folder.at(temporary));
-      if (kept !== undefined) fs.renameSync(folder.at(kept), folder.at(name));
+      folder.rename(name, temporary);
+      if (kept !== undefined) folder.rename(kept, name);
     },
     finish,
   };
@@ -99,7 +98,7 @@ function renameOver({ target, folder, name, temporary, replaced, revocable }: Re
 /** A second name for what is to be replaced; undefined where the file system has no such thing. */
 function keepUnder(folder: TargetFolder, name: string, second: string): string | undefined {
   try {
-    fs.linkSync(folder.at(name), folder.at(second));
+    folder.link(name, second);
     return second;
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;

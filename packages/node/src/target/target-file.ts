@@ -225,7 +225,7 @@ export class TargetFile implements AsyncDisposable {
   #remove(): void {
     const { place, hold, storage } = this.#held;
     if (this.#replacing !== undefined && place !== undefined) {
-      fs.rmSync(place.folder.at(this.#replacing.temporary), { force: true });
+      place.folder.remove(this.#replacing.temporary);
       removePlaceholder(this.#held);
     } else if (storage.kind === "file" && isChanged(this.#held)) {
       fs.ftruncateSync(hold.fd, 0);
@@ -274,7 +274,7 @@ async function createBeside(
 function removePlaceholder(held: HeldName): void {
   const { isPlaceholder, place, stamp } = held;
   if (!isPlaceholder || place?.folder.identityOf(place.name) !== stamp.identity || isChanged(held)) return;
-  fs.rmSync(place.folder.at(place.name), { force: true });
+  place.folder.remove(place.name);
 }
 
 /** True if the file was written to since it is held. */

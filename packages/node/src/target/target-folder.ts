@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { flushDirectory } from "../file/flush-directory.ts";
 import { errnoOf, hostError } from "../file/host-error.ts";
+import { hostPath } from "../file/host-path.ts";
 import { identityOf } from "../references/file-identity.ts";
 import { directoryPrefix } from "../references/file-name.ts";
 
@@ -46,10 +47,28 @@ export class TargetFolder {
   /** What has that name in it, links not followed; undefined if nothing has, or it cannot be told. */
   identityOf(name: string): string | undefined {
     try {
-      return identityOf(fs.lstatSync(this.at(name), { bigint: true }));
+      return identityOf(fs.lstatSync(hostPath(this.at(name)), { bigint: true }));
     } catch {
       return undefined;
     }
+  }
+
+  /** Nothing needs to be there. */
+  remove(name: string): void {
+    try {
+      fs.unlinkSync(hostPath(this.at(name)));
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
+  }
+
+  /** Replaces what is called `to`. */
+  rename(from: string, to: string): void {
+    fs.renameSync(hostPath(this.at(from)), hostPath(this.at(to)));
+  }
+
+  link(name: string, second: string): void {
+    fs.linkSync(hostPath(this.at(name)), hostPath(this.at(second)));
   }
 
   /** True if everybody may create files in it, but only their owners rename or replace them (the "sticky" bit). */
@@ -81,11 +100,12 @@ export class TargetFolder {
 
 function openDirectory(directory: string): number {
   const { O_RDONLY, O_DIRECTORY } = fs.constants;
+  const path = hostPath(directory);
   try {
-    return fs.openSync(directory, O_RDONLY | O_DIRECTORY);
+    return fs.openSync(path, O_RDONLY | O_DIRECTORY);
   } catch (error) {
     if (errnoOf(error) !== "EACCES" || process.platform !== "linux") throw error;
-    return fs.openSync(directory, O_PATH | O_DIRECTORY);
+    return fs.openSync(path, O_PATH | O_DIRECTORY);
   }
 }
 

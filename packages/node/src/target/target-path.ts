@@ -1,6 +1,7 @@
 /** Where a target's bytes go: through symbolic links, to the file that the last one names, existing or not. */
 import fs from "node:fs";
 import { errnoOf, hostError, ioError } from "../file/host-error.ts";
+import { fromHostPath, hostPath } from "../file/host-path.ts";
 import { directoryPrefix, isAbsolutePath } from "../references/file-name.ts";
 
 /** As many as Linux follows. */
@@ -36,7 +37,7 @@ export async function followLinks(target: string): Promise<TargetPath> {
 /** What the link says; undefined if `current` is no link, or nothing at all. */
 async function readLink(current: string, target: string): Promise<string | undefined> {
   try {
-    return await fs.promises.readlink(current);
+    return fromHostPath(await fs.promises.readlink(hostPath(current), "buffer"));
   } catch (error) {
     const errno = errnoOf(error);
     // EINVAL: not a link. UNKNOWN: the same, on Windows.
@@ -49,7 +50,7 @@ async function readLink(current: string, target: string): Promise<string | undef
 async function isOfProcesses(directory: string): Promise<boolean> {
   if (process.platform !== "linux") return false;
   try {
-    return (await fs.promises.statfs(directory || ".")).type === PROC_SUPER_MAGIC;
+    return (await fs.promises.statfs(hostPath(directory || "."))).type === PROC_SUPER_MAGIC;
   } catch {
     return false;
   }
