@@ -57,6 +57,7 @@ export class MutatedRepository implements Disposable {
     cpSync(join(REPOSITORY, "tsconfig.base.json"), join(folder, "tsconfig.base.json"));
     writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module", private: true }));
     writeFileSync(join(folder, "vitest.config.mjs"), CONFIG);
+    cpSync(join(REPOSITORY, "conformance/dist/mutations/first-look.js"), join(folder, "first-look.js"));
   }
 
   /** Compiles the intact sources. */
@@ -82,6 +83,15 @@ export class MutatedRepository implements Disposable {
       writeFileSync(path, intact);
       writeFileSync(compiled, intactCompiled);
     }
+  }
+
+  /** Runs the engine's suites without a test runner, the one that is named first; see `first-look.ts`. */
+  firstLook(suite: string): Promise<ToolResult> {
+    return runTool([...LIMITED, process.execPath], [join(this.#folder, "first-look.js"), suite], {
+      cwd: this.#folder,
+      timeoutMs: SUITE_TIMEOUT_MS,
+      env: { QCOW2_NO_SHRINKING: "1" },
+    });
   }
 
   /** Runs one suite, up to its first failure; exit code 0 means that everything passed. */

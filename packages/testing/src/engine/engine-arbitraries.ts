@@ -34,7 +34,7 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
     .map(({ kind }): EngineOperation => ({ kind, offset: 0, length: size }));
   return fc.oneof(
     { weight: 10, arbitrary: write },
-    { weight: shape.hasDataFile ? 0 : 3, arbitrary: compressed },
+    { weight: shape.hasDataFile ? 0 : 4, arbitrary: compressed },
     { weight: 2, arbitrary: stored },
     { weight: 7, arbitrary: zeroes },
     { weight: 1, arbitrary: all },

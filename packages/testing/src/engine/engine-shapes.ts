@@ -52,7 +52,7 @@ export interface EngineShape {
 export type WrapStorage = (storage: Storage, role: "image" | "data") => Storage;
 
 export interface OpenShapeOptions
-  extends Omit<OpenOptions, "storage" | "references" | "codecs" | "l2CacheBytes" | "refcountCacheBytes"> {
+  extends Omit<OpenOptions, "storage" | "references" | "l2CacheBytes" | "refcountCacheBytes"> {
   /** Bytes of each of the two table caches; 1 is the smallest that there is. */
   readonly cacheBytes?: number;
   readonly wrap?: WrapStorage;
@@ -63,13 +63,13 @@ export async function openShape(
   { image, data, backing }: ShapeFiles,
   options: OpenShapeOptions = {},
 ): Promise<Qcow2Image> {
-  const { cacheBytes, wrap = (storage) => storage, ...others } = options;
+  const { cacheBytes, wrap = (storage) => storage, codecs = ENGINE_CODECS, ...others } = options;
   return await Qcow2Image.open({
     ...others,
     storage: wrap(new KeptStorage(image), "image"),
     l2CacheBytes: cacheBytes,
     refcountCacheBytes: cacheBytes,
-    codecs: ENGINE_CODECS,
+    codecs,
     references: {
       openBackingFile: async () =>
         await RawDisk.open({ storage: new KeptStorage(backing as MemoryStorage), readOnly: true }),

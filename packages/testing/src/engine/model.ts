@@ -51,20 +51,34 @@ class Operate implements Command {
 class Read implements Command {
   readonly #start: number;
   readonly #length: number;
+  readonly #where: "anywhere" | "meeting place";
 
-  /** A part of the disk: where it begins and how long it is, each of 2^20 parts. */
-  constructor(start: number, length: number) {
+  /**
+   * A part of the disk, or no more than a cluster of where operations meet: where it begins and how long it is, each of
+   * 2^20 parts.
+   */
+  constructor(start: number, length: number, where: "anywhere" | "meeting place") {
     this.#start = start;
     this.#length = length;
+    this.#where = where;
   }
 
   check(): boolean {
     return true;
   }
 
-  async run({ disk }: ModelSide, { image }: EngineSide): Promise<void> {
-    const offset = Math.floor((image.size * this.#start) / 2 ** 20);
-    const length = Math.ceil(((image.size - offset) * this.#length) / 2 ** 20);
+  #range({ clusterSize, size }: EngineShape): { readonly offset: number; readonly length: number } {
+    const [start, part] = [this.#start / 2 ** 20, this.#length / 2 ** 20];
+    if (this.#where === "anywhere") {
+      const offset = Math.floor(size * start);
+      return { offset, length: Math.ceil((size - offset) * part) };
+    }
+    const offset = Math.min(size - 1, Math.floor(size / 3 + 6 * clusterSize * start));
+    return { offset, length: Math.min(size - offset, Math.ceil(clusterSize * part)) };
+  }
+
+  async run({ disk }: ModelSide, { image, shape }: EngineSide): Promise<void> {
+    const { offset, length } = this.#range(shape);
     const into = new Uint8Array(length).fill(0xa5);
     await image.read({ offset, into });
     if (Buffer.compare(into, await disk.read(offset, length)) !== 0) {
@@ -79,7 +93,7 @@ class Read implements Command {
   }
 
   toString(): string {
-    return `read(${this.#start}, ${this.#length})`;
+    return `read(${this.#start}, ${this.#length}, ${this.#where})`;
   }
 }
 
@@ -161,7 +175,8 @@ export function modelCaseArbitrary(shape: EngineShape): fc.Arbitrary<ModelCase> 
         operate,
         operate,
         operate,
-        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length)),
+        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "anywhere")),
+        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "meeting place")),
         reopen,
         fc.constant<Command>(new TakeSnapshot()),
       ],
