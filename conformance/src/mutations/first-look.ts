@@ -1,7 +1,8 @@
 /**
  * The engine's suites in one process and without a test runner, for a first look at a planted mistake: the one that is
  * named as it is in the tests, of the others the first case of each shape. It is copied to where the mistake is, and run
- * there: `node first-look.js SUITE`. Ends with 1 and says what failed.
+ * there: `node first-look.js SUITE [SHAPE [alone]]`, where SHAPE is looked at before all others,
+ * and the other suites are left out with "alone". Ends with 1 and says what failed.
  */
 import {
   checkFaults,
@@ -54,28 +55,39 @@ function look<Drawn>(
   return {
     name,
     runs,
-    look: async (shapes, count) =>
-      await runCases<Drawn>({
-        shapes,
-        seed: SEED,
-        runs: count,
-        arbitrary,
-        check: async (drawn) => {
-          await check(drawn);
-        },
-      }),
+    look: async (shapes, count) => {
+      for (const shape of shapes) {
+        await runCases<Drawn>({
+          shapes: [shape],
+          seed: SEED + ENGINE_SHAPES.indexOf(shape),
+          runs: count,
+          arbitrary,
+          check: async (drawn) => {
+            await check(drawn);
+          },
+        });
+      }
+    },
   };
 }
 
-const named = LOOKS.filter(({ name }) => name === process.argv[2]);
+const [, , suiteName, shapeName, extent] = process.argv;
+const named = LOOKS.filter(({ name }) => name === suiteName);
+const others = LOOKS.filter((suite) => !named.includes(suite));
 const rounds = [
-  ...named.map((suite) => ({ suite, runs: 1 })),
-  ...named.map((suite) => ({ suite, runs: suite.runs })),
-  ...LOOKS.filter((suite) => !named.includes(suite)).map((suite) => ({ suite, runs: 1 })),
+  ...named.map((suite) => ({ suite, runs: suite.runs, shapes: shapesNamed(shapeName) })),
+  ...named.map((suite) => ({ suite, runs: 1, shapes: ENGINE_SHAPES })),
+  ...named.map((suite) => ({ suite, runs: suite.runs, shapes: ENGINE_SHAPES })),
+  ...(extent === "alone" ? [] : others).map((suite) => ({ suite, runs: 1, shapes: ENGINE_SHAPES })),
 ];
-for (const { suite, runs } of rounds) {
+
+function shapesNamed(name: string | undefined): readonly EngineShape[] {
+  return ENGINE_SHAPES.filter((shape) => shape.name === name);
+}
+
+for (const { suite, runs, shapes } of rounds) {
   try {
-    await suite.look(ENGINE_SHAPES, runs);
+    await suite.look(shapes, runs);
   } catch (error) {
     console.log(`${suite.name}: Error: ${(error as Error).message}`);
     process.exit(1);

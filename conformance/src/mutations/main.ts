@@ -91,11 +91,11 @@ function reasonIn(report: string): string {
 /** Most mistakes in the engine show at a first look; others are left to the suites as they are in the tests. */
 async function firstLook(
   copy: MutatedRepository,
-  { file, suite = "" }: Mutation,
+  { file, suite = "", shape }: Mutation,
 ): Promise<{ readonly suite: string; readonly report: string } | undefined> {
   if (!file.startsWith("packages/core/")) return undefined;
   try {
-    const { exitCode, stdout, stderr } = await copy.firstLook(suite);
+    const { exitCode, stdout, stderr } = await copy.firstLook(suite, shape, values.quick ? "alone" : "all");
     if (exitCode === 0) return undefined;
     return { suite: /^([\w-]+): Error/m.exec(stdout)?.[1] ?? suite, report: stdout + stderr };
   } catch (error) {

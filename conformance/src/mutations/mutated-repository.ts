@@ -85,13 +85,17 @@ export class MutatedRepository implements Disposable {
     }
   }
 
-  /** Runs the engine's suites without a test runner, the one that is named first; see `first-look.ts`. */
-  firstLook(suite: string): Promise<ToolResult> {
-    return runTool([...LIMITED, process.execPath], [join(this.#folder, "first-look.js"), suite], {
-      cwd: this.#folder,
-      timeoutMs: SUITE_TIMEOUT_MS,
-      env: { QCOW2_NO_SHRINKING: "1" },
-    });
+  /** Runs the engine's suites without a test runner, the named one first, on the named shape; see `first-look.ts`. */
+  firstLook(suite: string, shape = "", extent: "all" | "alone" = "all"): Promise<ToolResult> {
+    return runTool(
+      [...LIMITED, process.execPath],
+      [join(this.#folder, "first-look.js"), suite, shape, extent],
+      {
+        cwd: this.#folder,
+        timeoutMs: SUITE_TIMEOUT_MS,
+        env: { QCOW2_NO_SHRINKING: "1" },
+      },
+    );
   }
 
   /** Runs one suite, up to its first failure; exit code 0 means that everything passed. */

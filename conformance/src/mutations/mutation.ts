@@ -8,4 +8,6 @@ export interface Mutation {
   readonly replace: string;
   /** The suite that finds it, which is then asked first; any other may find it as well. */
   readonly suite?: string;
+  /** The engine's shape on which that suite finds it. */
+  readonly shape?: string;
 }

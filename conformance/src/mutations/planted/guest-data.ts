@@ -65,6 +65,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);",
     replace: "",
     suite: "model",
+    shape: "clusters of 64 KiB over a backing file",
   },
   {
     name: "the head of a large copy-on-write dropped",
@@ -72,6 +73,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (headBytes > 0) await writeGuestBytes(context, hostStart, head);",
     replace: "",
     suite: "model",
+    shape: "clusters of 64 KiB over a backing file",
   },
   {
     name: "the data of a large copy-on-write written where its head belongs",
@@ -79,6 +81,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "await writeGuestBytes(context, hostStart + headBytes, data);",
     replace: "await writeGuestBytes(context, hostStart, data);",
     suite: "model",
+    shape: "clusters of 64 KiB over a backing file",
   },
   {
     name: "zeroes on an overlay that let the backing file show through",
@@ -86,6 +89,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "zeroBits: (old.zeroBits | bits) >>> 0,",
     replace: "zeroBits: old.zeroBits,",
     suite: "model",
+    shape: "over a backing file",
   },
   {
     name: "a backing file that is too short not extended with zeroes",
@@ -93,6 +97,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "into.fill(0, length);",
     replace: "",
     suite: "model",
+    shape: "over a shorter backing file",
   },
   {
     name: "a discard that drops the clusters that it covers in part",
@@ -109,6 +114,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     replace: `  if (true) return;
   const { dataStorage } = image;`,
     suite: "model",
+    shape: "raw external data file",
   },
   {
     name: "all subclusters of a cluster taken for written",
@@ -116,6 +122,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "allocBits: (keepsCluster ? old.allocBits | written : written) >>> 0,",
     replace: "allocBits: 0xffffffff,",
     suite: "model",
+    shape: "subclusters",
   },
   {
     name: "subclusters that were written still marked as zeroes",
@@ -123,6 +130,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "zeroBits: geometry.extendedL2 ? (old.zeroBits & ~written) >>> 0 : 0,",
     replace: "zeroBits: geometry.extendedL2 ? old.zeroBits : 0,",
     suite: "model",
+    shape: "subclusters",
   },
   {
     name: "a cluster with a zero mark written in place, mark and all",
@@ -130,6 +138,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "return entry.hostOffset !== undefined && entry.copied && (entry.allocBits & bits) >>> 0 === bits;",
     replace: "return entry.hostOffset !== undefined && entry.copied;",
     suite: "model",
+    shape: "clusters of 4 KiB",
   },
   {
     name: "a write in place that goes over the end of a run of host clusters",
@@ -160,6 +169,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (!moves || entry.allocBits === 0) return { start, end };",
     replace: "if (!moves || entry.allocBits === 0 || geometry.extendedL2) return { start, end };",
     suite: "model",
+    shape: "subclusters over a backing file",
   },
   {
     name: "half a subcluster marked as zeroes although the rest of it holds data",
@@ -167,6 +177,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: `if (kind !== "zero" && kind !== "unallocated") return false;`,
     replace: "",
     suite: "model",
+    shape: "subclusters",
   },
   {
     name: "half a subcluster marked as zeroes although the backing file shows through the rest",
@@ -174,6 +185,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (rest.start < rest.end && !(await isMappedAsZero(backing, rest))) return false;",
     replace: "",
     suite: "model",
+    shape: "subclusters over a backing file",
   },
   {
     name: "zeroes within one cluster of an old image that only reach to its end",
@@ -188,6 +200,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "allocBits: old.compressed ? 0 : allocBits,",
     replace: "allocBits,",
     suite: "model",
+    shape: "subclusters",
   },
   {
     name: "host bytes between compressed clusters that are read as if they were not there",
@@ -216,6 +229,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "image.reader.forgetDecompressed();",
     replace: "",
     suite: "model",
+    shape: "clusters of 512 bytes",
   },
   {
     name: "subclusters of an extended entry that are all taken for data because the first is",
@@ -223,6 +237,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "return slice.getUint32(entryAt + 8) === 0 && slice.getUint32(entryAt + 12) === 0xffffffff;",
     replace: "return slice.getUint32(entryAt + 8) === 0 && (slice.getUint32(entryAt + 12) & 1) === 1;",
     suite: "model",
+    shape: "subclusters",
   },
   {
     name: "extents that are neighbours for the guest joined although they are not on the host",
@@ -260,5 +275,6 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "zeroBits: revealBacking || mapping.version < 3 ? 0 : ALL_SUBCLUSTERS,",
     replace: "zeroBits: 0,",
     suite: "model",
+    shape: "over a backing file",
   },
 ];

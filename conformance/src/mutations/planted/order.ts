@@ -59,6 +59,7 @@ export const ORDER: readonly Mutation[] = [
     find: "Array.from(new Set([dataStorage, storage]), flushesOf)",
     replace: "Array.from([dataStorage, storage].slice(1), flushesOf)",
     suite: "power-cut",
+    shape: "external data file",
   },
   {
     name: "an image that was created never given an order, however long it is used",
@@ -102,6 +103,7 @@ export const ORDER: readonly Mutation[] = [
       await this.#barrier(isOrdered);`,
     replace: "await this.#writeRefcounts(isOrdered);",
     suite: "power-cut",
+    shape: "refcount table about to grow",
   },
   {
     name: "a refcount table entry written before its block",
@@ -110,6 +112,7 @@ export const ORDER: readonly Mutation[] = [
       await this.#writeAll("refcount-table", entries);`,
     replace: `await this.#writeAll("refcount-table", entries);`,
     suite: "power-cut",
+    shape: "refcount block about to be added",
   },
   {
     name: "an L1 entry written before its L2 table is durable",
@@ -162,5 +165,6 @@ export const ORDER: readonly Mutation[] = [
     await this.#commit.barrier();`,
     replace: `await this.#file.write("main-header", HEADER_REFCOUNT_TABLE_AT, switchover);`,
     suite: "power-cut",
+    shape: "refcount table about to grow",
   },
 ];

@@ -130,6 +130,7 @@ export const SPACE: readonly Mutation[] = [
     replace: `const block = refcounts.blocks.addNew(offset);
     refcounts.setInBlock(block, cluster, 1, 0);`,
     suite: "model",
+    shape: "refcount block about to be added",
   },
   {
     name: "the old refcount table kept as leaked when a larger one takes its place",
@@ -137,6 +138,7 @@ export const SPACE: readonly Mutation[] = [
     find: "this.#commit.free(this.#clusterOf(oldTable.offset), oldTable.bytes.length / clusterSize);",
     replace: "",
     suite: "model",
+    shape: "refcount table about to grow",
   },
   {
     name: "the entries of the old refcount table not taken over by the larger one",
@@ -144,6 +146,7 @@ export const SPACE: readonly Mutation[] = [
     find: "table.bytes.set(oldTable.bytes);",
     replace: "",
     suite: "model",
+    shape: "refcount table about to grow",
   },
   {
     name: "the search for free clusters that never goes back to what was freed",
@@ -186,6 +189,7 @@ export const SPACE: readonly Mutation[] = [
     find: "await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())",
     replace: "await mapping.l2Slices.with(oldOffset, (slice) => slice.bytes.slice())",
     suite: "model",
+    shape: "shared with a snapshot",
   },
   {
     name: "the file cut off within the last cluster in use",

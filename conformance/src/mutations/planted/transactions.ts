@@ -51,6 +51,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "revealsBacking: size > oldSize && mayReveal(image, oldSize),",
     replace: "revealsBacking: false,",
     suite: "transactions",
+    shape: "over a backing file",
   },
   {
     name: "what a data file holds behind the disk's end shown when it grows",
@@ -66,6 +67,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     replace: `  if (size < oldSize && layout.hasDataFile) await image.dataStorage.truncate(size);
   const giveBack = await MetadataTransaction.run(`,
     suite: "transactions",
+    shape: "external data file",
   },
   {
     name: "the cluster that a smaller disk ends in given up with what lies behind it",
@@ -153,6 +155,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "if (usedRanges(next).some((range) => at >= range.start && at < range.end)) return undefined;",
     replace: "",
     suite: "transactions",
+    shape: "over a backing file",
   },
   {
     name: "feature names taken out of the header in the same write that moves a name there",
@@ -161,6 +164,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     await flush();`,
     replace: "    await write(0, clearing);",
     suite: "transactions",
+    shape: "over a backing file",
   },
   {
     name: "data that a deleted snapshot shared with the disk freed",
@@ -297,6 +301,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "const isFilled = cluster !== 0 || this.#hasBacking;",
     replace: "const isFilled = cluster !== 0;",
     suite: "transactions",
+    shape: "over a backing file",
   },
   {
     name: "an image that is made empty keeps its old L1 table in the header",

@@ -53,22 +53,26 @@ function rangeArbitrary(
 ): fc.Arbitrary<{ readonly offset: number; readonly length: number }> {
   const longest = Math.min(size, maxLength);
   const meetingPlace = Math.min(Math.floor(size / 3), longest * 2);
+  const offset = fc.oneof(
+    { weight: 3, arbitrary: fc.nat(size - 1) },
+    { weight: 2, arbitrary: fc.nat(longest).map((at) => Math.min(size - 1, meetingPlace + at)) },
+  );
+  const length = fc.oneof(
+    { weight: 3, arbitrary: fc.integer({ min: 1, max: longest }) },
+    { weight: 2, arbitrary: fc.integer({ min: 1, max: Math.max(1, Math.floor(longest / 4)) }) },
+  );
+  const most = {
+    offset: fc.nat(Math.floor(size / 8)),
+    length: fc.integer({ min: Math.ceil(size / 2), max: size }),
+  };
   return fc
-    .record({
-      unit,
-      offset: fc.oneof(
-        { weight: 3, arbitrary: fc.nat(size - 1) },
-        { weight: 2, arbitrary: fc.nat(longest).map((at) => Math.min(size - 1, meetingPlace + at)) },
-      ),
-      length: fc.oneof(
-        { weight: 9, arbitrary: fc.integer({ min: 1, max: longest }) },
-        { weight: 6, arbitrary: fc.integer({ min: 1, max: Math.max(1, Math.floor(longest / 4)) }) },
-        { weight: 1, arbitrary: fc.integer({ min: 1, max: size }) },
-      ),
-    })
+    .oneof(
+      { weight: 15, arbitrary: fc.record({ unit, offset, length }) },
+      { weight: 1, arbitrary: fc.record({ unit, ...most }) },
+    )
     .map((drawn) => {
-      const offset = Math.floor(drawn.offset / drawn.unit) * drawn.unit;
-      const length = Math.ceil(drawn.length / drawn.unit) * drawn.unit;
-      return { offset, length: Math.min(length, size - offset) };
+      const start = Math.floor(drawn.offset / drawn.unit) * drawn.unit;
+      const bytes = Math.ceil(drawn.length / drawn.unit) * drawn.unit;
+      return { offset: start, length: Math.min(bytes, size - start) };
     });
 }

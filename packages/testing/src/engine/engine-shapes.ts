@@ -270,6 +270,14 @@ export const ENGINE_SHAPES: readonly EngineShape[] = [
     extendedL2: true,
     backingBytes: 16384 * 30 + 700,
   }),
+  // Writes of more than a MiB, at which edges are not joined with the data any more.
+  shape({
+    name: "clusters of 64 KiB over a backing file",
+    clusterSize: 65536,
+    clusters: 26.5,
+    backingBytes: 65536 * 25 + 900,
+    filled: false,
+  }),
   shape({ name: "over a backing file", clusterSize: 4096, backingBytes: 4096 * 50 }),
   shape({ name: "over a shorter backing file", clusterSize: 4096, backingBytes: 4096 * 17 + 100 }),
   shape({ name: "version 2 over a backing file", clusterSize: 4096, version: 2, backingBytes: 4096 * 20 }),
