@@ -2,6 +2,7 @@
 import type { Mutation } from "./mutation.ts";
 import { GUEST_DATA } from "./planted/guest-data.ts";
 import { ORDER } from "./planted/order.ts";
+import { OTHER_PLACES } from "./planted/other-places.ts";
 import { REPAIRS } from "./planted/repairs.ts";
 import { SPACE } from "./planted/space.ts";
 import { TRANSACTIONS } from "./planted/transactions.ts";
@@ -12,4 +13,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...SPACE,
   ...TRANSACTIONS,
   ...REPAIRS,
+  ...OTHER_PLACES,
 ];

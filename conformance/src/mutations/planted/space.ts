@@ -118,7 +118,7 @@ export const SPACE: readonly Mutation[] = [
   {
     name: "a run of free clusters taken without looking at its last ones",
     file: ALLOCATOR,
-    find: "while (end < limit && codec.get(block.view, end) === 0) end++;",
+    find: "while (end < limit && !isTaken(end)) end++;",
     replace: "while (end < limit) end++;",
     suite: "model",
   },

@@ -269,15 +269,15 @@ export const TRANSACTIONS: readonly Mutation[] = [
   {
     name: "holes punched where the new tables still refer to",
     file: SHADOW,
-    find: "if ((await newCount(cluster)) !== 0) continue;",
-    replace: "if ((await newCount(cluster)) > 1) continue;",
+    find: "if ((this.getResident(cluster) ?? (await this.get(cluster))) === 0) freed.push(cluster);",
+    replace: "if ((this.getResident(cluster) ?? (await this.get(cluster))) <= 1) freed.push(cluster);",
     suite: "transactions",
   },
   {
     name: "the file cut off within what a transaction has left in use",
     file: SHADOW,
-    find: "if (last >= 0) end = block * this.#perBlock + last + 1;",
-    replace: "if (last >= 0) end = block * this.#perBlock + last;",
+    find: "if (last >= 0) return block * this.#perBlock + last + 1;",
+    replace: "if (last >= 0) return block * this.#perBlock + last;",
     suite: "transactions",
   },
   {
