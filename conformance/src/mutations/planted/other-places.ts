@@ -13,11 +13,11 @@ export const OTHER_PLACES: readonly Mutation[] = [
     shape: "clusters of 512 bytes",
   },
   {
-    name: "a table that somebody added while it was read replaced by what was read",
-    file: `${ENGINE}/table-cache.ts`,
-    find: "if (existing !== undefined) this.#remove(existing);",
-    replace: "if (existing !== undefined) return existing;",
-    suite: "model",
+    name: "the granule that a smaller disk ends in forgotten",
+    file: `${ENGINE}/bitmaps/bitmap-editor.ts`,
+    find: "const kept = Math.ceil(Math.min(oldSize, virtualSize) / stored.granularity);",
+    replace: "const kept = Math.floor(Math.min(oldSize, virtualSize) / stored.granularity);",
+    suite: "transactions",
   },
   {
     name: "the cluster that the disk ends in never given up",

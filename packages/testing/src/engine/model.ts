@@ -4,6 +4,7 @@
  */
 import type { Qcow2Image } from "@qcow2/core";
 import fc from "fast-check";
+import { CONTENT_KINDS, type ContentKind } from "../content.ts";
 import { type DiskModel, expectSameContent } from "../disk-model.ts";
 import { engineOperationArbitrary } from "./engine-arbitraries.ts";
 import { applyToImage, applyToModel, type EngineOperation } from "./engine-operations.ts";
@@ -23,6 +24,8 @@ interface EngineSide {
   readonly shape: EngineShape;
   readonly files: ShapeFiles;
   image: Qcow2Image;
+  /** Where the last operation was. */
+  place: { readonly offset: number; readonly length: number };
 }
 
 type Command = fc.AsyncCommand<ModelSide, EngineSide>;
@@ -38,9 +41,10 @@ class Operate implements Command {
     return true;
   }
 
-  async run(model: ModelSide, { image, shape }: EngineSide): Promise<void> {
-    await applyToImage(this.#operation, image);
-    await applyToModel(this.#operation, shape, model.disk);
+  async run(model: ModelSide, real: EngineSide): Promise<void> {
+    await applyToImage(this.#operation, real.image);
+    await applyToModel(this.#operation, real.shape, model.disk);
+    if (this.#operation.kind !== "flush") real.place = this.#operation;
   }
 
   toString(): string {
@@ -48,16 +52,51 @@ class Operate implements Command {
   }
 }
 
+/** Gives up the whole clusters of the place of the last operation, durably, and writes them anew. */
+class TakeAnew implements Command {
+  readonly #content: ContentKind;
+  readonly #seed: number;
+
+  constructor(drawn: { readonly content: ContentKind; readonly seed: number }) {
+    this.#content = drawn.content;
+    this.#seed = drawn.seed;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(model: ModelSide, real: EngineSide): Promise<void> {
+    const { clusterSize, size, hasDataFile } = real.shape;
+    const offset = Math.floor(real.place.offset / clusterSize) * clusterSize;
+    const length = Math.min(size - offset, Math.ceil(real.place.length / clusterSize) * clusterSize);
+    const range = { offset, length };
+    const written = { ...range, content: this.#content, seed: this.#seed };
+    for (const operation of [
+      { kind: "discard", ...range },
+      { kind: "flush" },
+      { kind: hasDataFile ? "write" : "write-compressed", ...written },
+    ] as const) {
+      await applyToImage(operation, real.image);
+      await applyToModel(operation, real.shape, model.disk);
+    }
+  }
+
+  toString(): string {
+    return `takeAnew(${this.#content}, ${this.#seed})`;
+  }
+}
+
 class Read implements Command {
   readonly #start: number;
   readonly #length: number;
-  readonly #where: "anywhere" | "meeting place";
+  readonly #where: "anywhere" | "last place";
 
   /**
-   * A part of the disk, or no more than a cluster of where operations meet: where it begins and how long it is, each of
-   * 2^20 parts.
+   * A part of the disk, or no more than a cluster of where the last operation was: where it begins and how long it is,
+   * each of 2^20 parts.
    */
-  constructor(start: number, length: number, where: "anywhere" | "meeting place") {
+  constructor(start: number, length: number, where: "anywhere" | "last place") {
     this.#start = start;
     this.#length = length;
     this.#where = where;
@@ -67,18 +106,20 @@ class Read implements Command {
     return true;
   }
 
-  #range({ clusterSize, size }: EngineShape): { readonly offset: number; readonly length: number } {
+  #range({ shape, place }: EngineSide): { readonly offset: number; readonly length: number } {
+    const { clusterSize, size } = shape;
     const [start, part] = [this.#start / 2 ** 20, this.#length / 2 ** 20];
     if (this.#where === "anywhere") {
       const offset = Math.floor(size * start);
       return { offset, length: Math.ceil((size - offset) * part) };
     }
-    const offset = Math.min(size - 1, Math.floor(size / 3 + 6 * clusterSize * start));
+    const offset = Math.floor(place.offset + place.length * start);
     return { offset, length: Math.min(size - offset, Math.ceil(clusterSize * part)) };
   }
 
-  async run({ disk }: ModelSide, { image, shape }: EngineSide): Promise<void> {
-    const { offset, length } = this.#range(shape);
+  async run({ disk }: ModelSide, real: EngineSide): Promise<void> {
+    const { image } = real;
+    const { offset, length } = this.#range(real);
     const into = new Uint8Array(length).fill(0xa5);
     await image.read({ offset, into });
     if (Buffer.compare(into, await disk.read(offset, length)) !== 0) {
@@ -176,7 +217,11 @@ export function modelCaseArbitrary(shape: EngineShape): fc.Arbitrary<ModelCase> 
         operate,
         operate,
         fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "anywhere")),
-        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "meeting place")),
+        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "last place")),
+        fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "last place")),
+        fc
+          .record({ content: fc.constantFrom(...CONTENT_KINDS), seed: fc.nat(0xffff) })
+          .map((drawn): Command => new TakeAnew(drawn)),
         reopen,
         fc.constant<Command>(new TakeSnapshot()),
       ],
@@ -190,7 +235,12 @@ export async function checkModel({ shape, commands }: ModelCase): Promise<number
   const { files, model } = await shape.build();
   const sides = {
     model: { disk: model, snapshot: undefined } as ModelSide,
-    real: { shape, files, image: await openShape(files, { cacheBytes: 1 }) } as EngineSide,
+    real: {
+      shape,
+      files,
+      image: await openShape(files, { cacheBytes: 1 }),
+      place: { offset: 0, length: 1 },
+    } as EngineSide,
   };
   await fc.asyncModelRun(async () => sides, commands);
   const { model: expected, real } = sides;

@@ -4,7 +4,7 @@ import type { Random } from "../random.ts";
 import { type StorageOperation, WrappedStorage } from "../wrapped-storage.ts";
 
 /** How many turns a read waits before it happens: some take so long that much else comes and goes. */
-const TURNS_OF_A_READ = [0, 0, 0, 0, 60];
+const TURNS_OF_A_READ = [0, 0, 0, 0, 60, 300];
 
 /** Lets those who wait go on, one at a time, whichever is drawn. */
 export class Schedule {
