@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { MUTATIONS } from "../src/mutations/mutations.ts";
+import { NOT_MISTAKES } from "../src/mutations/not-mistakes.ts";
 import { suitesFor } from "../src/mutations/suites.ts";
 import { REPOSITORY } from "../src/repository.ts";
 
@@ -12,6 +13,10 @@ it.each(MUTATIONS)("$name", ({ file, find, replace, suite }) => {
   expect(replace).not.toBe(find);
   const names = suitesFor(file).map(({ name }) => name);
   if (suite !== undefined) expect(names).toContain(suite);
+});
+
+it.each(NOT_MISTAKES)("$name: no mistake", ({ file, find, reason }) => {
+  expect(readFileSync(join(REPOSITORY, file), "utf8").split(find).length - 1, reason).toBe(1);
 });
 
 it("have names of their own", () => {
