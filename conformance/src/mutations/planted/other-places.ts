@@ -17,7 +17,7 @@ export const OTHER_PLACES: readonly Mutation[] = [
     file: `${ENGINE}/bitmaps/bitmap-editor.ts`,
     find: "const kept = Math.ceil(Math.min(oldSize, virtualSize) / stored.granularity);",
     replace: "const kept = Math.floor(Math.min(oldSize, virtualSize) / stored.granularity);",
-    suite: "transactions",
+    suite: "lives",
   },
   {
     name: "the cluster that the disk ends in never given up",
