@@ -39,4 +39,11 @@ export const NOT_MISTAKES: readonly NoMistake[] = [
     find: "if (existing !== undefined) this.#remove(existing);",
     reason: "A freed table was dropped before its place could be allocated: there is none.",
   },
+  {
+    name: "the old refcount table given up before the header that left it is durable",
+    file: "packages/core/src/engine/allocator.ts",
+    find: "await this.#commit.barrier();",
+    reason:
+      "What is given up is freed behind a barrier of its own, and tables that rely on the new refcounts are written behind another: both make the header durable.",
+  },
 ];

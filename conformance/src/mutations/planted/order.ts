@@ -158,13 +158,4 @@ export const ORDER: readonly Mutation[] = [
     replace: "while (writers?.plain.commit.isDirty) await this.#flush();",
     suite: "power-cut",
   },
-  {
-    name: "the old refcount table given back before the header left it",
-    file: "packages/core/src/engine/allocator.ts",
-    find: `await this.#file.write("main-header", HEADER_REFCOUNT_TABLE_AT, switchover);
-    await this.#commit.barrier();`,
-    replace: `await this.#file.write("main-header", HEADER_REFCOUNT_TABLE_AT, switchover);`,
-    suite: "power-cut",
-    shape: "refcount table about to grow",
-  },
 ];
