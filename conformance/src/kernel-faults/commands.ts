@@ -16,8 +16,6 @@ export interface FaultyCommand {
   readonly changes?: readonly string[];
   /** Default "either". */
   readonly granularity?: Granularity;
-  /** The last step only saves space: where it fails, all that was asked for is there, durably. */
-  readonly tidiesUp?: boolean;
 }
 
 export const COMMANDS: readonly FaultyCommand[] = [
@@ -74,7 +72,6 @@ export const COMMANDS: readonly FaultyCommand[] = [
     words: ["commit", "overlay"],
     changes: ["overlay", "base"],
     granularity: "sector",
-    tidiesUp: true,
   },
   {
     name: "rebase",
