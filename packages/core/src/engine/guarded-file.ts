@@ -29,6 +29,8 @@ export class GuardedFile {
   readonly #image: OpenImage;
   #map: MetadataMap | undefined;
   #failure: Qcow2Error | undefined;
+  /** The failure is damage that was met, and marked. */
+  #isDamaged = false;
   /** Host bytes before this are in the file, or in the cluster that it ends in. */
   #knownEnd = 0;
   /** Of the image file and of the file that guest data is in: nothing is promised for either once one has failed. */
@@ -59,15 +61,28 @@ export class GuardedFile {
   }
 
   /**
+   * Writes metadata of changes that were accepted: those do not become undone because another one met damage since.
+   * @throws Qcow2Error "corrupt" if other metadata is there
+   */
+  async writeAccepted(what: MetadataClass, offset: number, from: Uint8Array): Promise<void> {
+    if (!this.#isDamaged || this.hasFailedFlush) this.assertSound();
+    this.#assertFree(offset, offset + from.length, what);
+    await this.#image.storage.write(offset, from);
+  }
+
+  /**
    * Throws if host bytes start .. end (exclusive) touch metadata, other than of the kind `except`. From then on
-   * everything is refused, and the image is marked as corrupt.
+   * every change is refused, and the image is marked as corrupt.
    * @throws Qcow2Error "corrupt"
    */
   assertNoOverlap(start: number, end: number, except?: MetadataClass | undefined): void {
     this.assertSound();
+    this.#assertFree(start, end, except);
+  }
+
+  #assertFree(start: number, end: number, except: MetadataClass | undefined): void {
     const overlap = this.#map?.find(start, end, except);
-    if (overlap === undefined) return;
-    this.refuseDamage(overlapError(overlap));
+    if (overlap !== undefined) this.refuseDamage(overlapError(overlap));
   }
 
   /**
@@ -99,10 +114,11 @@ export class GuardedFile {
     return end <= this.#knownEnd;
   }
 
-  /** From then on everything is refused for that reason, which is thrown, and the image is marked as corrupt. */
+  /** From then on every change is refused for that reason, which is thrown, and the image is marked as corrupt. */
   refuseDamage(damage: Qcow2Error<"corrupt">): never {
     this.assertSound();
     this.#failure = damage;
+    this.#isDamaged = true;
     this.#marked = this.#markCorrupt().catch(() => undefined);
     throw damage;
   }

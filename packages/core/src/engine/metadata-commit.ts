@@ -264,7 +264,7 @@ export class MetadataCommit {
     writes: readonly { readonly offset: number; readonly bytes: Uint8Array }[],
   ): Promise<void> {
     await runBounded(PARALLEL_WRITES, writes, ({ offset, bytes }) =>
-      this.#options.file.write(metadataClass, offset, bytes),
+      this.#options.file.writeAccepted(metadataClass, offset, bytes),
     );
   }
 }

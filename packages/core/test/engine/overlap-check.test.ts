@@ -126,6 +126,31 @@ it.each(CHECKED_BY_DEFAULT)(
   },
 );
 
+it("what was accepted before the damage was met is in the file after closing", async () => {
+  const { clusterSize } = SHAPE!;
+  const { files } = await SHAPE!.build();
+  const storage = files.image;
+  const image = await Qcow2Image.open({ storage: new KeptStorage(storage) });
+  const l1 = await uint64At(storage, 40);
+  await image.write({ offset: 0, from: new Uint8Array(clusterSize).fill(1) });
+  await image.close();
+  const entry = new DataView(new ArrayBuffer(8));
+  const l2 = await uint64At(storage, l1);
+  entry.setBigUint64(0, (1n << 63n) | BigInt(l2));
+  await storage.write(l2, new Uint8Array(entry.buffer));
+  const disk = await diskOf(storage);
+  const damaged = await Qcow2Image.open({ storage: new KeptStorage(storage) });
+  // Into a new cluster, of which nothing is in the tables on disk yet.
+  await damaged.write({ offset: 30 * clusterSize, from: new Uint8Array(clusterSize).fill(9) });
+  disk.fill(9, 30 * clusterSize, 31 * clusterSize);
+  const writing = damaged.write({ offset: 0, from: new Uint8Array(1) });
+  await expect(writing).rejects.toSatisfy((error) => isQcow2Error(error, "corrupt"));
+  await damaged.close();
+  expect(await isMarkedCorrupt(storage)).toBe(true);
+  // Guest cluster 0 shows the table, which has changed.
+  expect((await diskOf(storage)).subarray(clusterSize).equals(disk.subarray(clusterSize))).toBe(true);
+});
+
 it("looks at the L2 tables of snapshots if it is asked to", async () => {
   for (const check of ["all", { "inactive-l2": true }] as const) {
     const { storage, at } = await damagedImage("inactive-l2");
