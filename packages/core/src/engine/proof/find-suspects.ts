@@ -17,6 +17,11 @@ import { type ScanInput, scanReferences } from "./scan-references.ts";
 
 /** Clusters that are counted in one pass over the tables, two bytes each. */
 export const WINDOW_CLUSTERS: number = 32 * 2 ** 20;
+/**
+ * Clusters behind the end of the file that refcounts are believed for. What refers to still others leads nowhere, and a
+ * table that claims to count them takes no memory.
+ */
+const CLUSTERS_BEHIND: number = 2 ** 20;
 /** Pages of suspects, about 300 bytes each. Whoever has more is not just damaged in places. */
 const MAX_SUSPECT_PAGES = 65536;
 
@@ -33,31 +38,33 @@ export interface Suspects {
 export async function findSuspects(input: ScanInput): Promise<Suspects> {
   const { tables, refcountTable, fileSize } = input;
   const { geometry } = tables;
-  const blocks = readableBlocks(input);
+  const readable = readableBlocks(input);
   const { refcountsPerBlock } = geometry;
+  const limit = Math.ceil(fileSize / geometry.clusterSize) + CLUSTERS_BEHIND;
+  const blocks = readable.filter((index) => index * refcountsPerBlock < limit);
   const suspects = new ClusterSet();
   const hasBlock = new Uint8Array(refcountTable.byteLength / REFCOUNT_TABLE_ENTRY_BYTES);
   for (const index of blocks) hasBlock[index] = 1;
   let isFirstPass = true;
   const counts = new ReferenceCounts(geometry, (cluster) => {
-    if (isFirstPass && hasBlock[Math.floor(cluster / refcountsPerBlock)] !== 1) addSuspect(suspects, cluster);
+    const isCounted = cluster < limit && hasBlock[Math.floor(cluster / refcountsPerBlock)] === 1;
+    if (isFirstPass && !isCounted) addSuspect(suspects, cluster);
   });
   let isWhole = true;
   let areTablesAlone = true;
   for (const window of windowsOf(blocks, refcountsPerBlock)) {
-    counts.moveTo(window.first, window.end);
+    counts.moveTo(window.first, Math.min(window.end, limit));
     await scanReferences(input, counts);
     isWhole &&= counts.damaged === 0;
-    areTablesAlone &&= areAlone(input, blocks, counts);
+    areTablesAlone &&= areAlone(input, readable, counts);
     await compare(input, window.blocks, counts, suspects);
     isFirstPass = false;
   }
   // A block that nothing counts is suspect; it lies alone unless its place was counted for something else.
   const isCounted = (offset: number): boolean =>
     hasBlock[Math.floor(offset / geometry.clusterSize / refcountsPerBlock)] === 1;
-  areTablesAlone &&= blocks.every((index) => isCounted(refcountTableEntryOffset(refcountTable, index)));
-  const known = blocks.length;
-  isWhole &&= known === countEntries(refcountTable) && fileSize > 0;
+  areTablesAlone &&= readable.every((index) => isCounted(refcountTableEntryOffset(refcountTable, index)));
+  isWhole &&= readable.length === countEntries(refcountTable) && fileSize > 0;
   return { clusters: suspects, isWhole, areTablesAlone };
 }
 
@@ -155,7 +162,8 @@ async function compare(
       addUncounted(counts, done, first, suspects);
       done = first + refcountsPerBlock;
       const at = first - counts.first;
-      for (let entry = 0; entry < refcountsPerBlock; entry++) {
+      const entries = Math.min(refcountsPerBlock, counts.end - first);
+      for (let entry = 0; entry < entries; entry++) {
         const count = counts.counts[at + entry] as number;
         if (count === 0) continue;
         if (count > codec.get(block, entry) || count === MAX_COUNT) addSuspect(suspects, first + entry);

@@ -70,11 +70,13 @@ async function scanTrees(input: ScanInput, counts: ReferenceCounts): Promise<voi
     for await (const { view } of table.entries === undefined
       ? piecesOf(input, table)
       : piecesIn(table.entries)) {
-      if (!set.hasRoom(view.byteLength / L1_ENTRY_BYTES)) {
+      // The file may end within an entry.
+      const count = Math.floor(view.byteLength / L1_ENTRY_BYTES);
+      if (!set.hasRoom(count)) {
         await scanL2Tables(input, set, counts);
         set.clear();
       }
-      for (let index = 0; index < view.byteLength / L1_ENTRY_BYTES; index++) {
+      for (let index = 0; index < count; index++) {
         const offset = l1EntryOffset(view, index);
         if (offset === 0) continue;
         if (offset % clusterSize !== 0 || !Number.isSafeInteger(offset + clusterSize)) {
