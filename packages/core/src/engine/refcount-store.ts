@@ -8,7 +8,7 @@ import {
   setRefcountTableEntry,
 } from "../format/refcount-entry.ts";
 import { isExactRange } from "../format/uint64.ts";
-import { readExactly } from "../storage/read-exactly.ts";
+import { readPresent } from "../storage/read-exactly.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { TableLocation } from "./image-layout.ts";
 import { ResidentTable } from "./resident-table.ts";
@@ -34,15 +34,14 @@ export class RefcountStore {
     });
   }
 
-  /** Reads the refcount table, whose location must have been checked against the file's size. */
+  /** Reads the refcount table. @throws Qcow2Error "truncated" if it is not in the file as a whole, "io" */
   static async load(options: {
     readonly storage: Storage;
     readonly geometry: Geometry;
     readonly location: TableLocation;
     readonly cacheBytes: number;
   }): Promise<RefcountStore> {
-    const table = new Uint8Array(options.location.length);
-    await readExactly(options.storage, options.location.offset, table, "Refcount table");
+    const table = await readPresent(options.storage, options.location, "Refcount table");
     return new RefcountStore(
       options.storage,
       options.geometry,

@@ -19,6 +19,7 @@ import { readTableRuns } from "../check/table-runs.ts";
 import { ClusterSet } from "../cluster-set.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
 import { assertBitmapsExtension, locateBitmapDirectory } from "../read-bitmap-directory.ts";
+import { walkSnapshotTable } from "../read-snapshot-table.ts";
 import { type ClusterUse, ClusterUses } from "./cluster-uses.ts";
 import { surveySnapshots } from "./survey-snapshots.ts";
 
@@ -84,19 +85,51 @@ class UseFinder {
     this.#add("refcounts", refcountTable);
     await this.#findRefcountBlocks(refcountTable);
     await this.#findBitmaps();
-    const { entries, tableBytes } = await surveySnapshots(this.#storage, this.#layout);
-    this.#add("directory", { offset: Number(this.#layout.header.snapshotsOffset), length: tableBytes });
+    const { entries, tableBytes, problem } = await surveySnapshots(this.#storage, this.#layout);
+    const readable = problem === undefined ? { extents: [], end: 0 } : await this.#readableSnapshots();
+    const table = {
+      offset: Number(this.#layout.header.snapshotsOffset),
+      length: Math.max(tableBytes, readable.end),
+    };
+    this.#add("directory", table);
     const trees = new Map([["active", this.#l1Extent(l1Table, this.#layout.virtualSize)]]);
     for (const { location, entry } of entries) {
       if (location === undefined) continue;
       const extent = this.#l1Extent(location, Number(entry.diskSize ?? this.#layout.virtualSize));
       trees.set(`${extent.offset}:${extent.length}`, extent);
     }
+    for (const extent of readable.extents) trees.set(`${extent.offset}:${extent.length}`, extent);
     for (const location of trees.values()) {
       this.#add("l1-table", location);
       await this.#findL2Tables(location);
     }
     await this.#readWaiting();
+  }
+
+  /** L1 tables of all entries that can be opened as snapshots, however little else a repair makes of them. */
+  async #readableSnapshots(): Promise<{ readonly extents: readonly TableLocation[]; readonly end: number }> {
+    const { header, geometry, virtualSize } = this.#layout;
+    const { snapshotsOffset, snapshotCount } = header;
+    const extents: TableLocation[] = [];
+    let tableEnd = 0;
+    if (snapshotsOffset % BigInt(geometry.clusterSize) !== 0n) return { extents, end: tableEnd };
+    try {
+      for await (const { entry, end } of walkSnapshotTable(
+        this.#storage,
+        snapshotsOffset,
+        snapshotCount,
+        "refuse",
+      )) {
+        tableEnd = end;
+        const location = { offset: Number(entry.l1TableOffset), length: entry.l1Size * L1_ENTRY_BYTES };
+        const isReadable = location.length <= MAX_L1_BYTES && location.offset % geometry.clusterSize === 0;
+        if (!isReadable || location.offset >= this.#fileSize) continue;
+        extents.push(this.#l1Extent(location, Number(entry.diskSize ?? virtualSize)));
+      }
+    } catch (error) {
+      if (!(error instanceof Qcow2Error) || isQcow2Error(error, "io")) throw error;
+    }
+    return { extents, end: tableEnd };
   }
 
   /** What is in the file of an L1 table, and what the disk needs of it: a length that is wrong keeps no place free. */

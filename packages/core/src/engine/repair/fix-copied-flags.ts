@@ -4,7 +4,7 @@ import { L1_ENTRY_BYTES, l1EntryCopied, l1EntryOffset } from "../../format/l1-en
 import { isCompressed, isCopied, l2EntryAt, standardOffset } from "../../format/l2-entry.ts";
 import { viewOf } from "../../format/uint64.ts";
 import { DEFAULT_REFCOUNT_CACHE_BYTES } from "../../limits.ts";
-import { readExactly } from "../../storage/read-exactly.ts";
+import { readExactly, readPresent } from "../../storage/read-exactly.ts";
 import { describeL1Copied } from "../check/check-l1.ts";
 import { hexHalves } from "../check/check-report.ts";
 import { describeL2Copied } from "../check/l2-table-checker.ts";
@@ -41,8 +41,7 @@ export async function fixCopiedFlags(
       table === undefined ? 0 : refcounts.codec.get(table.view, cluster % geometry.refcountsPerBlock),
     );
   };
-  const l1 = new Uint8Array(l1Table.length);
-  await readExactly(storage, l1Table.offset, l1, "L1 table");
+  const l1 = await readPresent(storage, l1Table, "L1 table");
   const before = l1.slice();
   const view = viewOf(l1);
   for (let index = 0; index < l1.length / L1_ENTRY_BYTES; index++) {

@@ -35,6 +35,8 @@ export async function fixRefcounts(
 ): Promise<FixedRefcounts> {
   const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true };
   const { storage } = file;
+  // What the file has behind its old end by now is no part of it.
+  if (!file.wasWhole(layout.refcountTable)) return { ...fixed, complete: false };
   let store: RefcountStore;
   try {
     store = await RefcountStore.load({

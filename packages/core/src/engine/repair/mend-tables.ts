@@ -3,7 +3,7 @@
  * the guest reads the same through; where it could not be read at all, to none. An L2 table in whose place something
  * else is, too, gets a copy of its own, and so does guest data in the place of what cannot be moved.
  */
-import { roundUp } from "../../format/geometry.ts";
+import { roundDown, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset, setL1Entry } from "../../format/l1-entry.ts";
 import {
   decodeCompressedDescriptor,
@@ -77,7 +77,10 @@ class TableMender {
 
   async mendTree(location: TableLocation): Promise<void> {
     const { clusterSize } = this.#layout.geometry;
-    const l1 = new Uint8Array(location.length);
+    // What is not in the file has no entries.
+    const fileSize = await this.#file.storage.size();
+    const present = Math.max(0, Math.min(location.length, fileSize - location.offset));
+    const l1 = new Uint8Array(roundDown(present, L1_ENTRY_BYTES));
     await readOrZeroes(this.#file.storage, location.offset, l1);
     const before = l1.slice();
     const view = viewOf(l1);

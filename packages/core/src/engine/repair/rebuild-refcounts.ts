@@ -24,6 +24,7 @@ import { checkImage } from "../check/check-image.ts";
 import { checkNewMetadata } from "../check/check-new-metadata.ts";
 import type { CheckFinding, CheckOptions } from "../check-result.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
+import { assertDataPlace } from "./assert-data-place.ts";
 import { rebuildRefcountsInside } from "./rebuild-inside.ts";
 import { RepairFile } from "./repair-file.ts";
 
@@ -47,6 +48,7 @@ export async function rebuildRefcounts(
   layout: ImageLayout,
   options: Pick<RebuildOptions, "signal" | "memoryBytes"> = {},
 ): Promise<void> {
+  assertDataPlace(layout);
   if (storage.fixedSize === true) {
     await rebuildRefcountsInside(storage, layout);
     return;

@@ -80,6 +80,11 @@ export class RepairFile {
     return this.#uses.limit;
   }
 
+  /** True if a table was in the file as a whole before the repair, but for the rest of the file's last cluster. */
+  wasWhole({ offset, length }: TableLocation): boolean {
+    return offset + length <= roundUp(this.originalSize, this.clusterSize);
+  }
+
   /** True if the structure is the only user of all clusters that it touches: it may be changed where it is. */
   isAlone(structure: RepairedStructure | "directory", { offset, length }: TableLocation): boolean {
     return this.#uses.areOnly(structure, ...this.#clustersOf(offset, length));

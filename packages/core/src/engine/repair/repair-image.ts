@@ -33,6 +33,7 @@ import { checkImage } from "../check/check-image.ts";
 import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
 import { type ImageLayout, readImageLayout } from "../image-layout.ts";
 import { openImage } from "../open-image.ts";
+import { assertDataPlace } from "./assert-data-place.ts";
 import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
 import { fixRefcounts } from "./fix-refcounts.ts";
@@ -58,12 +59,14 @@ const WRONG_REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set([
  * cannot be read are left as they are unless `discardSnapshots` or `discardBitmaps` is given. An image without findings
  * is not written to, except for autoclear bits that are not known.
  * @throws Qcow2Error as `checkStorage`; "needs-repair" if the active L1 table is not in the file: nothing is left that
- *   tells where data is, and freeing it would make that final; "read-only", "io"; the signal's reason
+ *   tells where data is, and freeing it would make that final; also if the header contradicts itself about an external data
+ *   file; "read-only", "io"; the signal's reason
  */
 export async function repairStorage(storage: Storage, options: RepairOptions): Promise<RepairResult> {
   const { what, onRepair, onRemaining, discardSnapshots, discardBitmaps, ...checkOptions } = options;
   const found = new Map<CheckFinding["code"], number>();
   const layout = await readImageLayout(storage, { forCheck: true });
+  assertDataPlace(layout);
   const before = await checkImage(
     { storage, layout },
     {
@@ -196,10 +199,13 @@ async function repairAll(storage: Storage, { layout, found, options }: Damage): 
   });
   // Entries of the refcount table can be wrong though no cluster of the file is counted by them.
   const isDone = complete && isOnlyRefcounts;
-  if (!isDone && canLower && (await hasWrongRefcounts(storage, current, quiet))) {
+  const wasWhole = file.wasWhole(current.refcountTable);
+  if (!isDone && canLower && (!wasWhole || (await hasWrongRefcounts(storage, current, quiet)))) {
     onRepair?.("Rebuilding refcount structure");
     await rebuildRefcountsIn(file, current, { ...quiet, accepts: () => true });
     current = await readImageLayout(storage, { forCheck: true });
+  } else if (!wasWhole) {
+    return { fixed, left, discarded };
   }
   return { fixed: fixed + (await fixCopiedFlags(file, current, options)), left, discarded };
 }

@@ -3,6 +3,7 @@
  * in the way of keeping them.
  */
 import { Qcow2Error } from "../../errors.ts";
+import { l1EntriesFor } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES } from "../../format/l1-entry.ts";
 import {
   decodeSnapshotEntry,
@@ -80,6 +81,12 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
         return result(`entry ${index} has no id, behind extra data that is too long`);
       }
       const isSized = entry.diskSize !== undefined || header.version < 3;
+      if (!isSized && entry.l1Size < l1EntriesFor(geometry, layout.virtualSize)) {
+        // With a size, it could not be read any more.
+        const problem = "it has no size, and its L1 table is too small for that of the disk";
+        entries.push({ ...surveyed(entry, layout, fileSize), problem });
+        continue;
+      }
       needsRewriting ||= isCut || !isSized;
       entries.push(
         surveyed(isSized ? entry : { ...entry, diskSize: BigInt(layout.virtualSize) }, layout, fileSize),

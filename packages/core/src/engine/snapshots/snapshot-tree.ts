@@ -90,13 +90,24 @@ export async function completeSnapshotTable(
   return await replaceSnapshotTable(transaction, snapshots);
 }
 
-/** Writes a new snapshot table in the place of the image's own; its entries are complete. */
+/**
+ * Writes a new snapshot table in the place of the image's own; its entries are complete.
+ * @throws Qcow2Error "needs-repair" if one would be unreadable then, "limit-exceeded"
+ */
 export async function replaceSnapshotTable(
   transaction: MetadataTransaction,
   entries: readonly SnapshotEntry[],
 ): Promise<{ readonly offset: number; readonly count: number }> {
   const { layout, snapshotTableBytes } = transaction.image;
   const diskSize = BigInt(layout.virtualSize);
+  const needed = l1EntriesFor(layout.geometry, layout.virtualSize);
+  if (entries.some((entry) => entry.diskSize === undefined && entry.l1Size < needed)) {
+    throw new Qcow2Error(
+      "needs-repair",
+      "A snapshot does not say its disk's size, and could not be read any more with that of the image; it was left as it is",
+      { state: "corrupt" },
+    );
+  }
   const bytes = encodeSnapshotTable(
     entries.map((entry) => ({ ...entry, diskSize: entry.diskSize ?? diskSize })),
   );

@@ -278,3 +278,15 @@ it("opening for writing repairs a dirty image and clears autoclear bits that are
   const view = new DataView(damaged.image.toBytes().buffer);
   expect([view.getBigUint64(72) & 1n, view.getBigUint64(88)]).toEqual([0n, 0n]);
 });
+
+it("one bit that says where guest data is, against the name of a data file, is not believed", async () => {
+  const bits = 72;
+  const dataFileBit = 4n;
+  for (const shape of ["clusters of 4 KiB", "external data file"]) {
+    const image = await Damaged.of(shape);
+    image.set(bits, image.get(bits) ^ dataFileBit);
+    for (const what of ["all", "leaks"] as const) {
+      await expect(image.repair({ what })).rejects.toMatchObject({ code: "needs-repair" });
+    }
+  }
+});
