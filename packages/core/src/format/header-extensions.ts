@@ -32,8 +32,9 @@ export function decodeHeaderExtensions(bytes: Uint8Array, start: number, end: nu
     if (room < 0) break;
     const type = view.getUint32(at);
     const length = view.getUint32(at + 4);
+    // QEMU refuses an end marker with a length that does not fit, too.
+    if (length > (type === EXTENSION_END ? end - at - 8 : room)) throw tooLarge(at, length, room);
     if (type === EXTENSION_END) break;
-    if (length > room) throw tooLarge(at, length, room);
     extensions.push({ type, data: bytes.slice(at + 8, at + 8 + length) });
     at += 8 + Math.ceil(length / 8) * 8;
   }

@@ -49,6 +49,17 @@ describe("header extensions", () => {
     }
   });
 
+  it("end with a marker whose length fits, too", () => {
+    const fits = bytesOf("00000000 00000008 0102030405060708");
+    expect(decodeHeaderExtensions(fits, 0, fits.length)).toEqual([]);
+    // The file may end before the cluster does.
+    expect(decodeHeaderExtensions(fits, 0, 65536)).toEqual([]);
+    const tooLong = bytesOf("00000000 00000009 0102030405060708");
+    expect(() => decodeHeaderExtensions(tooLong, 0, tooLong.length)).toThrow(
+      expect.objectContaining({ code: "invalid-image" }),
+    );
+  });
+
   it("of unknown types are kept byte for byte", () => {
     const extension = fc.record({
       type: fc.integer({ min: 1, max: 0xffffffff }),
