@@ -4,6 +4,7 @@ import { RawDisk } from "@qcow2/core";
 import { content } from "../content.ts";
 import { CopyingStorage } from "../copying-storage.ts";
 import { type FuzzFiles, rangeOf } from "./build-fuzz-image.ts";
+import { claimedGrowth } from "./claimed-growth.ts";
 import type { FuzzChange } from "./fuzz-case.ts";
 import { count, FuzzFind } from "./fuzz-find.ts";
 import { guarded } from "./guarded-run.ts";
@@ -36,14 +37,15 @@ export async function change(options: ChangesOptions): Promise<void> {
   const files = new OpenedFiles(broken, context);
   const { guard } = files;
   const { discard, overlapCheck, metadataOnly } = context.open;
-  const growth = files.image.content.length;
+  const claimed = claimedGrowth(broken.image);
+  const growth = files.image.content.length + claimed;
   const opened = await guarded("open for writing", { ...guard, growth }, () =>
     files.open({ readOnly: false, discard, overlapCheck, metadataOnly }),
   );
   const expected = options.before && copyOfView(options.before);
   if (opened.error === undefined) {
     const image = opened.result;
-    const state: ChangeState = { image, files, expected, context, isTrusted: true };
+    const state: ChangeState = { image, files, expected, context, claimed, isTrusted: true };
     for (const step of changes) {
       await applyChange(state, step);
       if (mayAlias && WRITES_THROUGH.has(step.kind)) state.isTrusted = false;
@@ -81,6 +83,8 @@ interface ChangeState {
   readonly files: OpenedFiles;
   readonly expected: ImageView | undefined;
   readonly context: FuzzContext;
+  /** Bytes that the file may grow by because of what its refcounts claim. */
+  readonly claimed: number;
   /** False once what is read says nothing any more. */
   isTrusted: boolean;
 }
@@ -96,7 +100,7 @@ async function expectActive(
 }
 
 async function applyChange(state: ChangeState, step: FuzzChange): Promise<void> {
-  const { image, files, expected, context } = state;
+  const { image, files, expected, context, claimed } = state;
   const { clusterSize, backingFile, version } = image.info();
   const sizeBefore = image.size;
   const isCompressed = step.kind === "compress";
@@ -108,7 +112,8 @@ async function applyChange(state: ChangeState, step: FuzzChange): Promise<void> 
   if (step.kind === "stored" && range!.length % clusterSize !== 0) return;
   const from = "content" in step ? content({ ...step, kind: step.content, ...range! }) : undefined;
   const added = step.kind === "resize" ? Math.min(step.by * clusterSize, MOST_ADDED_BYTES) : 0;
-  const growth = 2 * clusterSize + (range?.length ?? 0) + Math.max(0, added) + growthOf(step, files);
+  const growth =
+    2 * clusterSize + (range?.length ?? 0) + Math.max(0, added) + growthOf(step, files) + claimed;
   const snapshots = distinctSnapshots(image);
   const picked = "pick" in step && snapshots.length > 0 ? snapshots[step.pick % snapshots.length] : undefined;
   const bitmaps = image.info().bitmaps.map(({ name }) => name);

@@ -22,14 +22,17 @@ export function snapshotKey({ id, name }: { readonly id: string; readonly name: 
   return JSON.stringify([id, name]);
 }
 
-/** Snapshots that can be told apart, and opened by their id. */
+/**
+ * Snapshots that can be told apart, and opened by their id. One without an id is none: nobody makes them, but a header
+ * that counts too many finds them in the zeroes behind the table, and a repair takes them out of it.
+ */
 export function distinctSnapshots(image: Qcow2Image): { readonly id: string; readonly name: string }[] {
   const { snapshots } = image.info();
   const users = new Map<string, number>();
   for (const { id, name } of snapshots) {
     for (const text of new Set([id, name])) users.set(text, (users.get(text) ?? 0) + 1);
   }
-  return snapshots.filter(({ id }) => users.get(id) === 1);
+  return snapshots.filter(({ id }) => id !== "" && users.get(id) === 1);
 }
 
 export async function viewOfDisk(image: Qcow2Image, options: GuardOptions): Promise<DiskView> {
