@@ -85,6 +85,7 @@ const CASES: readonly Case[] = [
       { ...BASE, snapshot: true },
       { ...TOP, snapshot: true },
     ],
+    ledger: [10],
   },
   { what: "an empty overlay", layers: [BASE, { ...TOP, writes: [] }] },
   {

@@ -85,7 +85,7 @@ const CASES: readonly Case[] = [
     ],
     args: ONTO_NEW,
   },
-  { what: "with a snapshot", layers: [OLD, { ...TOP, snapshot: true }], args: ONTO_NEW },
+  { what: "with a snapshot", layers: [OLD, { ...TOP, snapshot: true }], args: ONTO_NEW, ledger: [10] },
   { what: "its own base", layers: [RAW, OLD, TOP], args: ["-b", "old", "-F", "raw"] },
   {
     what: "its own base, the middle one shorter",
