@@ -424,6 +424,10 @@ describe("writeZeroes with a signal", () => {
     await created.write({ offset: 0, from: before });
     await created.close();
     const image = await Qcow2Image.open({ storage, l2CacheBytes: 4096 });
+    // The first change of an opening looks at all tables; the one that is stopped does not begin with that.
+    await image.writeZeroes({ offset: 8 * MIB - 512, length: 512, unmap: true });
+    await image.write({ offset: 8 * MIB - 512, from: before.subarray(0, 512) });
+    await image.flush();
     storage.interruptAt(at);
     const { signal } = abort;
     await expect(image.writeZeroes({ offset: 0, length: 8 * MIB, unmap, signal })).rejects.toBe(reason);
