@@ -1,6 +1,6 @@
 /** Finds out what each host cluster is used for, from the tables alone: see `ClusterUses`. */
 import { isQcow2Error, Qcow2Error } from "../../errors.ts";
-import { decodeBitmapDirectory } from "../../format/bitmap-directory.ts";
+import { type BitmapDirectoryEntry, decodeBitmapDirectory } from "../../format/bitmap-directory.ts";
 import { BITMAP_TABLE_ENTRY_BYTES, bitmapTableEntry } from "../../format/bitmap-table-entry.ts";
 import { type Geometry, l1EntriesFor } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset } from "../../format/l1-entry.ts";
@@ -218,8 +218,8 @@ class UseFinder {
       this.#add("directory", location);
       const bytes = new Uint8Array(location.length);
       await readExactly(this.#storage, location.offset, bytes, "The bitmap directory");
-      for (const { tableOffset, tableSize } of decodeBitmapDirectory(bytes, bitmaps.bitmapCount)) {
-        const table = { offset: Number(tableOffset), length: tableSize * BITMAP_TABLE_ENTRY_BYTES };
+      for (const entry of decodeBitmapDirectory(bytes, bitmaps.bitmapCount)) {
+        const table = this.#bitmapTableExtent(entry);
         this.#add("fixed", table);
         await this.#findBitmapData(table);
       }
@@ -227,6 +227,15 @@ class UseFinder {
       // What cannot be read refers to nothing that could be read.
       if (!(error instanceof Qcow2Error) || isQcow2Error(error, "io")) throw error;
     }
+  }
+
+  /** As of an L1 table. */
+  #bitmapTableExtent({ tableOffset, tableSize, granularityBits }: BitmapDirectoryEntry): TableLocation {
+    const offset = Number(tableOffset);
+    const bitmapBytes = Math.ceil(this.#layout.virtualSize / 2 ** granularityBits / 8);
+    const needed = Math.ceil(bitmapBytes / this.#geometry.clusterSize) * BITMAP_TABLE_ENTRY_BYTES;
+    const length = tableSize * BITMAP_TABLE_ENTRY_BYTES;
+    return { offset, length: Math.min(length, Math.max(this.#fileSize - offset, needed)) };
   }
 
   async #findBitmapData(table: TableLocation): Promise<void> {
