@@ -7,18 +7,22 @@ const LONGEST: readonly string[] = [
   "property-ours-writes",
   "repair",
   "io",
+  "fuzz",
+  "convert",
   "same-answers",
   "property-qemu-writes",
   "options-read",
   "options-change",
   "snapshot",
   "iotests",
-  "convert",
   "create",
   "resize",
   "memory",
   "amend",
   "bitmap",
+  "check-damaged",
+  "commit",
+  "kernel-faults",
 ].map((name) => `/conformance/test/${name}.test.ts`);
 
 export class LongestFirst extends BaseSequencer {
