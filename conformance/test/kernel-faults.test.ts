@@ -31,6 +31,7 @@ const strace = findStrace();
 if (strace === undefined) {
   const reason = "no strace that may trace (node conformance/scripts/install-qemu.mjs)";
   caseLeftOut(GROUP, reason);
+  // Without strace the kernel refuses nothing; the summary of the run names the reason.
   describe.skip(GROUP, () => it(`left out: ${reason}`, () => {}));
 } else {
   await describeConformance(GROUP, { platform: "linux" }, ({ reference }) => {

@@ -27,6 +27,7 @@ async function folder(): Promise<string> {
   return cwd;
 }
 
+// Only Linux has file names of any bytes, and tells a program the bytes of its arguments.
 describe.skipIf(!isLinux)("names that differ in bytes that are no UTF-8", () => {
   it("are two files, as images and as backing files", async () => {
     const answer = await script(

@@ -124,6 +124,7 @@ describe("few threads", () => {
     const folder = await folderOfUser();
     const other = execa("setpriv", [...AS_USER, process.execPath, "-e", TAKES_THREADS, folder.path]);
     onTestFinished(() => void other.kill());
+    // It ends by being killed, which execa rejects with.
     other.catch(() => {});
     // Both programs, and what is left for files, for codecs and for the other's threads to fight for.
     const outcome = await limited([`--nproc=${2 * OF_NODE + 6}`], args, folder.path);
@@ -139,7 +140,9 @@ const TAKES_THREADS = `
     for (let index = 0; index < 6; index++) {
       try {
         new Worker("setTimeout(() => {}, 150)", { eval: true, stdout: true, stderr: true }).on("error", () => {});
-      } catch {}
+      } catch {
+        // There is none to take just now: the next turn tries again.
+      }
     }
   };
   setInterval(() => {
@@ -173,6 +176,7 @@ test("few files: a worker that cannot be set up is done without", async (context
   }
 });
 
+// Windows has no signals that a program could end for in order.
 describe.skipIf(process.platform === "win32")("signals", () => {
   test.each(["SIGINT", "SIGTERM"] as const)("%s is heard while workers never answer", async (signal) => {
     const folder = await folderOfUser();

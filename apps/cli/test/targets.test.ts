@@ -96,6 +96,7 @@ describe("a file that a command reads or writes is not written through another n
   });
 });
 
+// What makes a file be written in place is looked at where owners, mounts and link counts mean what they do on POSIX systems.
 describe.skipIf(isWindows)("a target that cannot be replaced", () => {
   test("keeps its other names, and qcow2 says that it is written in place", async () => {
     const at = await withData();
@@ -116,6 +117,7 @@ describe.skipIf(isWindows)("a target that cannot be replaced", () => {
     expect((await bytes(at, "t2")).equals(Buffer.alloc(65536))).toBe(true);
   });
 
+  // Descriptors have names below /proc on Linux alone.
   test.runIf(isLinux)("is written for whoever has its descriptor, with a name or without", async () => {
     const at = await withData();
     const handle = await open(at.file("t"), "w+");
@@ -167,6 +169,7 @@ async function untilTemporary(at: Workspace, count: number): Promise<void> {
   }
 }
 
+// Windows has no signals that a program could end for in order.
 describe.skipIf(isWindows)("a conversion that is killed", () => {
   test.each([["old"], [undefined]])(
     "leaves what was there, or an empty file (before: %s)",

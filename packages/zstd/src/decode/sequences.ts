@@ -99,7 +99,9 @@ export class Sequences {
     let literalState = first(this.#literalLengths.log);
     let offsetState = first(this.#offsets.log);
     let matchState = first(this.#matchLengths.log);
-    let [offset1, offset2, offset3] = this.#history as unknown as [number, number, number];
+    let offset1 = this.#history[0] as number;
+    let offset2 = this.#history[1] as number;
+    let offset3 = this.#history[2] as number;
     let at = output.start;
     let literalAt = 0;
     for (let left = count; ; ) {

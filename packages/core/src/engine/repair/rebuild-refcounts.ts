@@ -69,7 +69,8 @@ export async function rebuildRefcountsIn(
     await file.flush();
     await assertSound(file.storage, { ...layout, refcountTable }, options);
   } catch (error) {
-    // What was written behind the end is of no use to anybody; the image itself is untouched.
+    // What was written behind the end is of no use to anybody; the image itself is untouched. Where cutting it off fails,
+    // too, the file is only longer: the first failure is the one to tell.
     await file.cutBack(sizeBefore).catch(() => undefined);
     throw error;
   }
