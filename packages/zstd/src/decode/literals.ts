@@ -14,6 +14,13 @@ const MIN_LITERALS_OF_FOUR_STREAMS = 6;
 /** A copy of a few bytes more than asked for stays in the buffer. */
 const SPARE_BYTES = 64;
 
+/** The first bits of the section, and what its literals may be at most. */
+interface SectionOptions {
+  readonly type: number;
+  readonly format: number;
+  readonly maxLength: number;
+}
+
 export class Literals {
   readonly bytes: Uint8Array = new Uint8Array(MAX_BLOCK_BYTES + SPARE_BYTES);
   length = 0;
@@ -37,14 +44,7 @@ export class Literals {
     return this.#readCompressed(block, { type, format, maxLength });
   }
 
-  #readPlain(
-    block: BlockInput,
-    {
-      type,
-      format,
-      maxLength,
-    }: { readonly type: number; readonly format: number; readonly maxLength: number },
-  ): number {
+  #readPlain(block: BlockInput, { type, format, maxLength }: SectionOptions): number {
     const { bytes, view, start } = block;
     const headerBytes = (format & 1) === 0 ? 1 : format === 1 ? 2 : 3;
     const at = start + headerBytes;
@@ -58,14 +58,7 @@ export class Literals {
     return end;
   }
 
-  #readCompressed(
-    block: BlockInput,
-    {
-      type,
-      format,
-      maxLength,
-    }: { readonly type: number; readonly format: number; readonly maxLength: number },
-  ): number {
+  #readCompressed(block: BlockInput, { type, format, maxLength }: SectionOptions): number {
     const { view, start } = block;
     const sizeBits = format <= 1 ? 10 : format === 2 ? 14 : 18;
     const headerBytes = format <= 1 ? 3 : format + 2;

@@ -15,29 +15,7 @@ export interface SequenceCodes {
 const count = (length: number, from = 0): number[] => Array.from({ length }, (_, index) => from + index);
 const repeat = (value: number, times: number): number[] => new Array<number>(times).fill(value);
 
-const LITERAL_LENGTH_BITS = [
-  ...repeat(0, 16),
-  1,
-  1,
-  1,
-  1,
-  2,
-  2,
-  3,
-  3,
-  4,
-  6,
-  7,
-  8,
-  9,
-  10,
-  11,
-  12,
-  13,
-  14,
-  15,
-  16,
-];
+const LITERAL_LENGTH_BITS = [...repeat(0, 16), ...repeat(1, 4), 2, 2, 3, 3, 4, ...count(11, 6)];
 
 export const LITERAL_LENGTHS: SequenceCodes = {
   name: "literal length",
@@ -48,30 +26,7 @@ export const LITERAL_LENGTHS: SequenceCodes = {
   predefinedLog: 6,
 };
 
-const MATCH_LENGTH_BITS = [
-  ...repeat(0, 32),
-  1,
-  1,
-  1,
-  1,
-  2,
-  2,
-  3,
-  3,
-  4,
-  4,
-  5,
-  7,
-  8,
-  9,
-  10,
-  11,
-  12,
-  13,
-  14,
-  15,
-  16,
-];
+const MATCH_LENGTH_BITS = [...repeat(0, 32), ...repeat(1, 4), 2, 2, 3, 3, 4, 4, 5, ...count(10, 7)];
 const MIN_MATCH = 3;
 
 export const MATCH_LENGTHS: SequenceCodes = {
