@@ -1,6 +1,7 @@
 /** Every case of the engine's suites that ever failed, again. */
+import { ENGINE_SUITES } from "@qcow2/testing";
 import { expect, it } from "vitest";
-import { ENGINE_SUITES, replayEngineCase, savedEngineCases } from "../src/property/engine-suites.ts";
+import { replayEngineCase, savedEngineCases } from "../src/property/saved-engine-cases.ts";
 
 const cases = savedEngineCases();
 

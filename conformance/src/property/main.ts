@@ -4,12 +4,12 @@
  * failure, which is saved under conformance/cases and replayed by the tests from then on.
  */
 import { parseArgs } from "node:util";
-import { EngineCaseFailure } from "@qcow2/testing";
+import { ENGINE_SUITES, EngineCaseFailure } from "@qcow2/testing";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { missingFor } from "../requirement.ts";
-import { ENGINE_SUITES, saveEngineCase } from "./engine-suites.ts";
 import { closeCodecs, PROPERTIES } from "./properties.ts";
 import { runProperty } from "./run-property.ts";
+import { saveEngineCase } from "./saved-engine-cases.ts";
 
 /** Something that can be run for a while: one round with one seed. */
 interface Runner {

@@ -49,6 +49,7 @@ export {
   shapeNamed,
   type WrapStorage,
 } from "./engine/engine-shapes.ts";
+export { ENGINE_SUITES, type EngineSuite } from "./engine/engine-suites.ts";
 export { checkFaults, type FaultsOptions } from "./engine/faults.ts";
 export { checkInterleaving, type InterleavedCase, interleavedCaseArbitrary } from "./engine/interleavings.ts";
 export { checkLife, type LifeCase, type LifeStep, type LifeTurn, lifeCaseArbitrary } from "./engine/lives.ts";
