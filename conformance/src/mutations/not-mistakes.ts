@@ -46,4 +46,11 @@ export const NOT_MISTAKES: readonly NoMistake[] = [
     reason:
       "What is given up is freed behind a barrier of its own, and tables that rely on the new refcounts are written behind another: both make the header durable.",
   },
+  {
+    name: "an L2 table in memory that a snapshot shares taken for the disk's own",
+    file: "packages/core/src/engine/l2-tables.ts",
+    find: "if (!l1EntryCopied(mapping.l1.view, Math.floor(offset / mapping.geometry.l2Coverage))) return undefined;",
+    reason:
+      "A snapshot that shares a table shares its clusters: none of its entries has COPIED any more, and only entries with COPIED are written in place. The question asked of the L1 entry is a second lock on the same door.",
+  },
 ];
