@@ -1,6 +1,6 @@
 /** `npm run fuzz -w @qcow2/conformance`: see `HELP`. */
 import { basename } from "node:path";
-import { parseArgs } from "node:util";
+import { readCommandLine } from "../command-line.ts";
 import { Workbench } from "../workbench.ts";
 import { createRunner } from "./create-runner.ts";
 import { runWorkers } from "./run-workers.ts";
@@ -20,10 +20,10 @@ data that is lost or changed. Ends with 1 if anything was found; finds are made 
   --processes N   processes at a time (default 1)
   --save FOLDER   where finds are saved (default conformance/cases/fuzz)
   --replay FILE   run a saved find again, and nothing else; also several
-  --help          this text
-`;
+  --help          this text`;
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = readCommandLine({
+  help: HELP,
   allowPositionals: true,
   options: {
     seed: { type: "string" },
@@ -34,16 +34,11 @@ const { values, positionals } = parseArgs({
     qemu: { type: "string", default: "0" },
     save: { type: "string", default: SAVED_FINDS },
     replay: { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
   },
 });
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  if (values.help) {
-    console.log(HELP);
-    return 0;
-  }
   if (values.replay) return await replay(positionals);
   const numbers = {
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed),

@@ -1,11 +1,7 @@
-/**
- * `npm run iotests -w @qcow2/conformance -- [--pass img|io|both] [--update] [NAME...]`: QEMU's own test scripts with our
- * command in place of `qemu-img` (pass "img"), and of `qemu-io` too (pass "io"). Without names, all of them. Ends with 1
- * if a case fails that is recorded as passing; `--update` records what came out, and writes the table.
- */
+/** `npm run iotests -w @qcow2/conformance`: see `HELP`. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { readCommandLine } from "../command-line.ts";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { QEMU_CACHE } from "../repository.ts";
 import { missingFor } from "../requirement.ts";
@@ -29,7 +25,19 @@ const PASSES: Readonly<Record<string, readonly OurPass[]>> = {
 };
 const LOGS = join(QEMU_CACHE, "iotests-logs");
 
-const { values, positionals } = parseArgs({
+const HELP = `Usage: npm run iotests -w @qcow2/conformance -- [options] [NAME...]
+
+QEMU's own test scripts with our command in place of qemu-img (pass "img"), and of qemu-io too (pass "io"). Without
+names, all of them. Ends with 1 if a case fails that is recorded as passing.
+
+  --pass img|io|both  (default both)
+  --update            record what came out, and write the table
+  --jobs N            scripts at a time (default 2)
+  --timeout SECONDS   for each script (default 600)
+  --help              this text`;
+
+const { values, positionals } = readCommandLine({
+  help: HELP,
   allowPositionals: true,
   options: {
     pass: { type: "string", default: "both" },

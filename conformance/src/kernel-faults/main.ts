@@ -1,16 +1,23 @@
-/**
- * `npm run kernel-faults -w @qcow2/conformance [-- --only WORDS,WORDS] [--sample N]`: every command that changes something, with
- * every call refused that it makes. Ends with 1 if something is lost or not told. See `trials.ts` for what is demanded.
- */
+/** `npm run kernel-faults -w @qcow2/conformance`: see `HELP`. */
 import { mkdirSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { readCommandLine } from "../command-line.ts";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { Workbench } from "../workbench.ts";
 import { COMMANDS, makeFiles } from "./commands.ts";
 import { findStrace } from "./strace.ts";
 import { FaultyCommandTrials, sample } from "./trials.ts";
 
-const { values } = parseArgs({
+const HELP = `Usage: npm run kernel-faults -w @qcow2/conformance -- [options]
+
+Runs every command that changes something, and has the kernel refuse each call that it makes (strace, Linux). Ends with 1
+if something is lost, or not told.
+
+  --only WORDS,WORDS  commands whose names contain one of these
+  --sample N          of each command no more than this many faults, evenly spread (default: all)
+  --help              this text`;
+
+const { values } = readCommandLine({
+  help: HELP,
   options: { only: { type: "string", default: "" }, sample: { type: "string", default: "Infinity" } },
 });
 process.exitCode = await main(values.only.split(","), Number(values.sample));

@@ -1,17 +1,25 @@
-/**
- * `npm run mutations -w @qcow2/conformance -- [--only WORDS,WORDS] [--list] [--jobs N] [--quick]`: plants known mistakes in a
- * copy of the sources, one at a time, and runs the suites on it. Ends with 1 if a mistake goes unnoticed, or the intact
- * sources fail, which is looked at first. With `--quick` the intact sources are trusted, and only a first look is taken at
- * the mistakes.
- */
-import { parseArgs, stripVTControlCharacters } from "node:util";
+/** `npm run mutations -w @qcow2/conformance`: see `HELP`. */
+import { stripVTControlCharacters } from "node:util";
+import { readCommandLine } from "../command-line.ts";
 import { Workbench } from "../workbench.ts";
 import { MutatedRepository } from "./mutated-repository.ts";
 import type { Mutation } from "./mutation.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { type Suite, suitesFor } from "./suites.ts";
 
-const { values } = parseArgs({
+const HELP = `Usage: npm run mutations -w @qcow2/conformance -- [options]
+
+Plants known mistakes in a copy of the sources, one at a time, and runs the suites on it. Ends with 1 if a mistake goes
+unnoticed, or if the intact sources fail, which is looked at first.
+
+  --only WORDS,WORDS  those whose names contain one of these
+  --list              name them, plant none
+  --jobs N            copies that are worked on at a time (default 1)
+  --quick             trust the intact sources, and take only a first look at the mistakes
+  --help              this text`;
+
+const { values } = readCommandLine({
+  help: HELP,
   options: {
     only: { type: "string", default: "" },
     list: { type: "boolean", default: false },

@@ -1,10 +1,7 @@
-/**
- * `npm run property -w @qcow2/conformance -- [--seed N] [--minutes M] [--property NAME]`: draws cases for as long as
- * asked: of the properties that hold images against QEMU, and of the engine's own suites. Ends with 1 at the first
- * failure, which is saved under conformance/cases and replayed by the tests from then on.
- */
-import { parseArgs } from "node:util";
+/** `npm run property -w @qcow2/conformance`: see `HELP`. */
+
 import { ENGINE_SUITES, EngineCaseFailure } from "@qcow2/testing";
+import { readCommandLine } from "../command-line.ts";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { missingFor } from "../requirement.ts";
 import { closeCodecs, PROPERTIES } from "./properties.ts";
@@ -18,7 +15,18 @@ interface Runner {
   round(seed: number, until: number): Promise<Readonly<Record<string, number>>>;
 }
 
-const { values } = parseArgs({
+const HELP = `Usage: npm run property -w @qcow2/conformance -- [options]
+
+Draws cases for as long as asked: of the properties that hold images against QEMU, and of the engine's own suites. Ends
+with 1 at the first failure, which is saved under conformance/cases and replayed by the tests from then on.
+
+  --seed N         the first number of the random source (default: another each time; it is printed)
+  --minutes M      how long (default 5)
+  --property NAME  only this one; a name that there is not lists them
+  --help           this text`;
+
+const { values } = readCommandLine({
+  help: HELP,
   options: {
     seed: { type: "string" },
     minutes: { type: "string", default: "5" },

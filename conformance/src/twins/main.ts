@@ -1,8 +1,5 @@
-/**
- * `npm run mirror -w @qcow2/conformance [-- --operations N] [--seed N] [--only WORDS]`: random requests to every shape of
- * image, through qemu-io and through our engine. Ends with 1 at the first difference.
- */
-import { parseArgs } from "node:util";
+/** `npm run mirror -w @qcow2/conformance`: see `HELP`. */
+import { readCommandLine } from "../command-line.ts";
 import { closeCodecs, codecs } from "../property/properties.ts";
 import { findQemuReleases, REFERENCE_MINOR } from "../qemu-release.ts";
 import { missingFor } from "../requirement.ts";
@@ -10,7 +7,17 @@ import { Workbench } from "../workbench.ts";
 import { runTwins } from "./run-twins.ts";
 import { TWIN_SHAPES } from "./twin-shapes.ts";
 
-const { values } = parseArgs({
+const HELP = `Usage: npm run mirror -w @qcow2/conformance -- [options]
+
+Random requests to every shape of image, through qemu-io and through our engine. Ends with 1 at the first difference.
+
+  --operations N  requests to each shape (default 10000)
+  --seed N        the first number of the random source (default 1)
+  --only WORDS    shapes whose names contain this
+  --help          this text`;
+
+const { values } = readCommandLine({
+  help: HELP,
   options: {
     operations: { type: "string", default: "10000" },
     seed: { type: "string", default: "1" },
