@@ -204,7 +204,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     file: `${ENGINE}/compressed-batches.ts`,
     find: "else near.length = inputLength - near.inputStart;",
     replace: "else near.length = Math.max(near.length, length);",
-    suite: "model",
+    suite: "core-tests",
   },
   {
     name: "a part of a decompressed cluster that is always its beginning",
@@ -226,8 +226,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     file: RESOLVE,
     find: "return slice.getUint32(entryAt + 8) === 0 && slice.getUint32(entryAt + 12) === 0xffffffff;",
     replace: "return slice.getUint32(entryAt + 8) === 0 && (slice.getUint32(entryAt + 12) & 1) === 1;",
-    suite: "model",
-    shape: "subclusters",
+    suite: "core-tests",
   },
   {
     name: "extents that are neighbours for the guest joined although they are not on the host",

@@ -1,4 +1,5 @@
 /** What `discard: "unmap"` gives back to the host, and when. */
+import { setImmediate } from "node:timers/promises";
 import { checkStorage, isQcow2Error, MemoryStorage, Qcow2Image, type Storage } from "@qcow2/core";
 import {
   ENGINE_SHAPES,
@@ -130,3 +131,48 @@ it("stops at the abort of a long discard, with everything before it done", async
   await image.close();
   expect(await checkStorage(storage)).toMatchObject({ corruptions: 0, leaks: 0 });
 });
+
+it("gives nothing back under a read that began before", async () => {
+  const storage = await filledImage();
+  const reading = new ReadsHeldUp(storage);
+  await using image = await Qcow2Image.open({ storage: reading, discard: "unmap" });
+  const into = new Uint8Array(2 * CLUSTER);
+  reading.holdNext();
+  const read = image.read({ offset: 40 * CLUSTER, into });
+  await reading.isHeld;
+  const emptied = image.makeEmpty();
+  // As long as emptying may take: everything but the read has its turns.
+  for (let turn = 0; turn < 200; turn++) await setImmediate();
+  reading.release();
+  await Promise.all([read, emptied]);
+  expect(into.every((byte) => byte === 1)).toBe(true);
+});
+
+/** A storage of which one read can be kept waiting. */
+class ReadsHeldUp extends KeptStorage {
+  isHeld: Promise<void> = Promise.resolve();
+  #release: (() => void) | undefined;
+  #onHeld: (() => void) | undefined;
+
+  holdNext(): void {
+    this.isHeld = new Promise((resolve) => {
+      this.#onHeld = resolve;
+    });
+  }
+
+  release(): void {
+    this.#release?.();
+  }
+
+  override async read(offset: number, into: Uint8Array): Promise<number> {
+    const onHeld = this.#onHeld;
+    this.#onHeld = undefined;
+    if (onHeld !== undefined) {
+      await new Promise<void>((resolve) => {
+        this.#release = resolve;
+        onHeld();
+      });
+    }
+    return await super.read(offset, into);
+  }
+}

@@ -1,5 +1,5 @@
 /** Reads whose table is in memory, which take a shorter way if one cluster holds all that they ask for. */
-import { MemoryStorage, Qcow2Image } from "@qcow2/core";
+import { MemoryStorage, Qcow2Image, RawDisk, type References } from "@qcow2/core";
 import { describe, expect, it } from "vitest";
 
 const CLUSTER = 16384;
@@ -66,4 +66,21 @@ it("reads each subcluster as it is", async () => {
   expect(await readInto(image, CLUSTER, 3 * SECTOR)).toEqual(
     bytes(3 * SECTOR, 4).fill(0, SECTOR, 2 * SECTOR),
   );
+});
+
+it("reads the backing file through subclusters that hold nothing, behind one that does", async () => {
+  const references: References = {
+    openBackingFile: async () => RawDisk.open({ storage: new MemoryStorage({ bytes: bytes(CLUSTER, 5) }) }),
+    openDataFile: async () => new MemoryStorage(),
+  };
+  await using image = await Qcow2Image.create({
+    storage: new MemoryStorage(),
+    size: CLUSTER,
+    extendedL2: true,
+    backingFile: { name: "backing", format: "raw" },
+    references,
+  });
+  await image.write({ offset: 0, from: bytes(SECTOR, 3) });
+  expect(await readInto(image, SECTOR, SECTOR)).toEqual(bytes(SECTOR, 5));
+  expect(await readInto(image, 0, 3 * SECTOR)).toEqual(bytes(3 * SECTOR, 5).fill(3, 0, SECTOR));
 });
