@@ -64,7 +64,7 @@ export const SPACE: readonly Mutation[] = [
     find: `await this.#reads.drain();
     await giveBack();`,
     replace: "await giveBack();",
-    suite: "lives",
+    suite: "core-tests",
   },
   {
     name: "a changed table evicted before it was written",
@@ -113,7 +113,7 @@ export const SPACE: readonly Mutation[] = [
     file: ALLOCATOR,
     find: "if (isLonger) this.#commit.free(cluster + 1, 1);",
     replace: "",
-    suite: "interleavings",
+    suite: "core-tests",
   },
   {
     name: "a run of free clusters taken without looking at its last ones",
@@ -160,7 +160,7 @@ export const SPACE: readonly Mutation[] = [
     file: COMMIT,
     find: "frees.push({ first: blockEnd, count: first + count - blockEnd });",
     replace: "",
-    suite: "lives",
+    suite: "core-tests",
   },
   {
     name: "a cluster with several users freed by the first that gives it up",
@@ -188,8 +188,7 @@ export const SPACE: readonly Mutation[] = [
     file: `${ENGINE}/l2-tables.ts`,
     find: "await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())",
     replace: "await mapping.l2Slices.with(oldOffset, (slice) => slice.bytes.slice())",
-    suite: "model",
-    shape: "shared with a snapshot",
+    suite: "core-tests",
   },
   {
     name: "the file cut off within the last cluster in use",

@@ -36,7 +36,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     file: TRANSACTION,
     find: "context.file.refuse(error);",
     replace: "",
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "what lay behind the end of a disk shown when it grows",

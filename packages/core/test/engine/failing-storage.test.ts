@@ -1,5 +1,12 @@
 /** A storage that fails once: what is tried again succeeds, unless a flush failed, and nothing is counted wrongly because of it. */
-import { type CheckFinding, checkStorage, isQcow2Error, MemoryStorage, Qcow2Image } from "@qcow2/core";
+import {
+  type CheckFinding,
+  checkStorage,
+  isQcow2Error,
+  MemoryStorage,
+  Qcow2Error,
+  Qcow2Image,
+} from "@qcow2/core";
 import { type FaultOptions, FaultyStorage, PlainStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
 
@@ -84,3 +91,33 @@ it("neither leaks nor counts twice, whichever operation of giving up clusters fa
     if (faulty.counted < failAt) break;
   }
 });
+
+it("changes nothing more when nobody knows which header the disk has", async () => {
+  const storage = await newImage(1 << 20);
+  const image = await Qcow2Image.open({
+    storage: new HeaderOfUnknownFate(new PlainStorage(storage), { failAt: Number.POSITIVE_INFINITY }),
+  });
+  const write = () => image.write({ offset: 0, from: Uint8Array.of(1) });
+  await write();
+  await image.flush();
+  await expect(image.createSnapshot({ name: "perhaps" })).rejects.toSatisfy((error) =>
+    isQcow2Error(error, "io"),
+  );
+  // In the old header's image the write would be in place, over what the new one's snapshot reads.
+  await expect(write()).rejects.toSatisfy((error) => isQcow2Error(error));
+  await image.close().catch(() => undefined);
+  expect(await findingsOf(storage)).toEqual([]);
+});
+
+/** Writes the header, and says that it failed. */
+class HeaderOfUnknownFate extends KeptStorage {
+  override async write(offset: number, from: Uint8Array): Promise<void> {
+    await super.write(offset, from);
+    if (offset !== 0) return;
+    throw new Qcow2Error("io", "Could not write to 'memory': Input/output error", {
+      operation: "write to",
+      name: "memory",
+      errno: "EIO",
+    });
+  }
+}

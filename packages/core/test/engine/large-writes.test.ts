@@ -67,3 +67,18 @@ describe.each(CASES)("$name", ({ name: _, ...options }) => {
     expect(await image.check()).toMatchObject({ corruptions: 0, leaks: 0, checkErrors: 0 });
   });
 });
+
+it("copies all slices of an L2 table that a snapshot shares", async () => {
+  // A table of two slices, each of which maps 4 MiB.
+  const [clusterSize, far] = [8192, 5 * 2 ** 20];
+  const storage = new MemoryStorage();
+  await using image = await Qcow2Image.create({ storage, size: 8 * 2 ** 20, clusterSize });
+  await image.write({ offset: 0, from: pattern(clusterSize, 1) });
+  await image.write({ offset: far, from: pattern(clusterSize, 2) });
+  await image.createSnapshot({ name: "shared" });
+  await image.write({ offset: 0, from: pattern(clusterSize, 3) });
+  const into = new Uint8Array(clusterSize);
+  await image.read({ offset: far, into });
+  expect(into).toEqual(pattern(clusterSize, 2));
+  expect(await image.check()).toMatchObject({ corruptions: 0, leaks: 0 });
+});

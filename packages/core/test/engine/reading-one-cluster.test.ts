@@ -76,6 +76,7 @@ it("reads the backing file through subclusters that hold nothing, behind one tha
   await using image = await Qcow2Image.create({
     storage: new MemoryStorage(),
     size: CLUSTER,
+    clusterSize: CLUSTER,
     extendedL2: true,
     backingFile: { name: "backing", format: "raw" },
     references,
