@@ -6,7 +6,7 @@
  * 1. tables that are not alone in their place, or not in the file as a whole, get one of their own, by one write of the
  *    header: the active L1 table, those of snapshots, the snapshot table, the bitmap directory;
  * 2. entries that lead nowhere, or say what no entry may say, are emptied or put right, one sector at a time;
- * 3. refcounts: in place where each is just a wrong number, else new ones behind the end of the file, and one switch;
+ * 3. refcounts: in place where each is just a wrong number, else new ones where nothing is, and one switch;
  * 4. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
  *
  * What cannot be read is left as it is, and named. As long as it is there, no refcount is lowered: what it refers to would
@@ -37,13 +37,13 @@ import { assertDataPlace } from "./assert-data-place.ts";
 import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
 import { fixRefcounts } from "./fix-refcounts.ts";
-import { mendBitmaps, surveyBitmaps } from "./mend-bitmaps.ts";
-import { irreparableSnapshots, mendSnapshots } from "./mend-snapshots.ts";
+import { irreparableIn } from "./irreparable.ts";
+import { mendBitmaps } from "./mend-bitmaps.ts";
+import { mendSnapshots } from "./mend-snapshots.ts";
 import { mendTables } from "./mend-tables.ts";
 import { rebuildRefcountsIn } from "./rebuild-refcounts.ts";
 import { RepairFile } from "./repair-file.ts";
 import type { Irreparable, RepairOptions, RepairResult } from "./repair-options.ts";
-import { surveySnapshots } from "./survey-snapshots.ts";
 
 /** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
 const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
@@ -130,13 +130,6 @@ interface Done {
   readonly fixed: number;
   readonly left: readonly Irreparable[];
   readonly discarded: readonly Irreparable[];
-}
-
-async function irreparableIn(storage: Storage, layout: ImageLayout): Promise<Irreparable[]> {
-  return [
-    ...irreparableSnapshots(await surveySnapshots(storage, layout)),
-    ...(await surveyBitmaps(storage, layout)).irreparable,
-  ];
 }
 
 async function repairLeaks(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
