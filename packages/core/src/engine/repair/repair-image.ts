@@ -31,12 +31,13 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
+import { ClusterSet } from "../cluster-set.ts";
 import { type ImageLayout, readImageLayout } from "../image-layout.ts";
 import { openImage } from "../open-image.ts";
 import { assertDataPlace } from "./assert-data-place.ts";
 import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
-import { fixRefcounts } from "./fix-refcounts.ts";
+import { fixRefcounts, noteUndercounted } from "./fix-refcounts.ts";
 import { irreparableIn } from "./irreparable.ts";
 import { mendBitmaps } from "./mend-bitmaps.ts";
 import { mendSnapshots } from "./mend-snapshots.ts";
@@ -144,7 +145,7 @@ async function repairLeaks(storage: Storage, { layout, found, options }: Damage)
     // Flags that contradict refcounts that are right lose nothing either way; with fewer leaks, others may do so.
     const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
     if (others.length === 0 && !file.hasOverlaps) {
-      fixed = await fixCopiedFlags(file, layout, options);
+      fixed = await fixCopiedFlags(file, layout, { ...options, undercounted: new ClusterSet() });
     }
   }
   return { fixed, left, discarded: [] };
@@ -185,22 +186,34 @@ async function repairAll(storage: Storage, { layout, found, options }: Damage): 
   const canLower = left.length === 0;
   // Refcounts that changed because tables did are no news.
   const { onRepair, ...quiet } = options;
-  const { complete } = await fixRefcounts(file, current, {
+  const { complete, ...counted } = await fixRefcounts(file, current, {
     ...(isOnlyRefcounts ? options : quiet),
     raise: true,
     lower: canLower,
   });
+  let { undercounted } = counted;
   // Entries of the refcount table can be wrong though no cluster of the file is counted by them.
   const isDone = complete && isOnlyRefcounts;
   const wasWhole = file.wasWhole(current.refcountTable);
   if (!isDone && canLower && (!wasWhole || (await hasWrongRefcounts(storage, current, quiet)))) {
     onRepair?.("Rebuilding refcount structure");
-    await rebuildRefcountsIn(file, current, { ...quiet, accepts: () => true });
+    undercounted = new ClusterSet();
+    await rebuildRefcountsIn(file, current, {
+      ...quiet,
+      accepts: (finding) => {
+        noteUndercounted(undercounted, finding, current);
+        return true;
+      },
+    });
     current = await readImageLayout(storage, { forCheck: true });
   } else if (!wasWhole) {
     return { fixed, left, discarded };
   }
-  return { fixed: fixed + (await fixCopiedFlags(file, current, options)), left, discarded };
+  return {
+    fixed: fixed + (await fixCopiedFlags(file, current, { ...options, undercounted })),
+    left,
+    discarded,
+  };
 }
 
 /** What the guest needs of the table has to be there. @throws Qcow2Error "needs-repair" */
