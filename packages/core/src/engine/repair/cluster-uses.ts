@@ -85,6 +85,18 @@ export class ClusterUses {
     return undefined;
   }
 
+  /** Indexes of the groups of `size` clusters of which some is used, below cluster `end`. */
+  groupsInUse(size: number, end: number): Set<number> {
+    const groups = new Set<number>();
+    for (const [index, page] of this.#pages) {
+      const first = index * PAGE_CLUSTERS;
+      for (let at = 0; at < Math.min(PAGE_CLUSTERS, end - first); at++) {
+        if (page[at] !== 0) groups.add(Math.floor((first + at) / size));
+      }
+    }
+    return groups;
+  }
+
   #bitsOf(cluster: number): number {
     return this.#pages.get(Math.floor(cluster / PAGE_CLUSTERS))?.[cluster % PAGE_CLUSTERS] ?? 0;
   }

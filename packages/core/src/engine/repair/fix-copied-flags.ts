@@ -8,21 +8,32 @@ import { readExactly, readPresent } from "../../storage/read-exactly.ts";
 import { describeL1Copied } from "../check/check-l1.ts";
 import { hexHalves } from "../check/check-report.ts";
 import { describeL2Copied } from "../check/l2-table-checker.ts";
+import type { ClusterSet } from "../cluster-set.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
 import type { RepairFile } from "./repair-file.ts";
 import type { RepairOptions } from "./repair-options.ts";
 
 const COPIED_FIRST_BYTE = 0x80;
+/** Any refcount that says that there is more than one reference. */
+const SHARED = 2;
+
+export interface FixCopiedFlagsOptions extends Pick<RepairOptions, "signal" | "onRepair"> {
+  /**
+   * Clusters that have more references than their refcount says, because it cannot be put right: they are shared, and a
+   * write in place would change what another reference reads.
+   */
+  readonly undercounted: ClusterSet;
+}
 
 /**
- * Makes every flag say whether its cluster has a refcount of 1. Refcounts must be right and durable. Returns how many
- * flags were wrong. A table in whose place something else is, too, stays as it is.
+ * Makes every flag say whether its cluster has a refcount of 1, and one reference. Refcounts must be durable, and right but
+ * for those that are named. Returns how many flags were wrong. A table in whose place something else is, too, stays as it is.
  */
 export async function fixCopiedFlags(
   file: RepairFile,
   layout: ImageLayout,
-  { signal, onRepair }: Pick<RepairOptions, "signal" | "onRepair">,
+  { signal, onRepair, undercounted }: FixCopiedFlagsOptions,
 ): Promise<number> {
   const { geometry, l1Table, refcountTable } = layout;
   const { storage } = file;
@@ -36,6 +47,7 @@ export async function fixCopiedFlags(
   });
   const refcountOf = async (offset: number): Promise<number> => {
     const cluster = offset / geometry.clusterSize;
+    if (undercounted.has(cluster)) return SHARED;
     const block = refcounts.blockIndexOf(cluster);
     return await refcounts.withBlock(block, (table) =>
       table === undefined ? 0 : refcounts.codec.get(table.view, cluster % geometry.refcountsPerBlock),
@@ -48,7 +60,7 @@ export async function fixCopiedFlags(
     signal?.throwIfAborted();
     const offset = l1EntryOffset(view, index);
     if (offset === 0 || offset % geometry.clusterSize !== 0) continue;
-    try {
+    const table = await unlessUnreadable(async () => {
       const refcount = await refcountOf(offset);
       if (l1EntryCopied(view, index) !== (refcount === 1)) {
         const entry = entryText(view, index * L1_ENTRY_BYTES);
@@ -56,18 +68,36 @@ export async function fixCopiedFlags(
         toggleCopied(view, index * L1_ENTRY_BYTES);
         fixed++;
       }
-      fixed += await fixTable(file, layout, offset, { refcountOf, onRepair });
-    } catch (error) {
-      // What cannot be read stays as it is, and the check afterwards says so.
-      if (!(error instanceof Qcow2Error)) throw error;
-    }
+      return await fixedTable(file, layout, offset, { refcountOf, onRepair });
+    });
+    if (table === undefined) continue;
+    await file.change("l2-table", offset, table);
+    fixed += table.fixed;
   }
   await file.change("l1-table", l1Table.offset, { before, after: l1 });
   if (fixed > 0) await file.flush();
   return fixed;
 }
 
-async function fixTable(
+/** What cannot be read stays as it is, and the check afterwards says so. */
+async function unlessUnreadable<Result>(read: () => Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Qcow2Error) return undefined;
+    throw error;
+  }
+}
+
+interface FixedTable {
+  readonly before: Uint8Array;
+  readonly after: Uint8Array;
+  /** Flags that were wrong. */
+  readonly fixed: number;
+}
+
+/** Undefined if something else is in the table's place, too. */
+async function fixedTable(
   file: RepairFile,
   { geometry, hasDataFile }: ImageLayout,
   offset: number,
@@ -75,8 +105,8 @@ async function fixTable(
     refcountOf,
     onRepair,
   }: { readonly refcountOf: (offset: number) => Promise<number> } & Pick<RepairOptions, "onRepair">,
-): Promise<number> {
-  if (!file.isAlone("l2-table", { offset, length: geometry.clusterSize })) return 0;
+): Promise<FixedTable | undefined> {
+  if (!file.isAlone("l2-table", { offset, length: geometry.clusterSize })) return undefined;
   let fixed = 0;
   const bytes = new Uint8Array(geometry.clusterSize);
   await readExactly(file.storage, offset, bytes, "L2 table");
@@ -96,8 +126,7 @@ async function fixTable(
     toggleCopied(view, at);
     fixed++;
   }
-  await file.change("l2-table", offset, { before, after: bytes });
-  return fixed;
+  return { before, after: bytes, fixed };
 }
 
 function entryText(view: DataView, at: number): string {

@@ -5,6 +5,8 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import { checkImage } from "../check/check-image.ts";
 import { describeMismatch } from "../check/compare-refcounts.ts";
 import type { ReferenceWindow } from "../check/reference-window.ts";
+import type { CheckFinding } from "../check-result.ts";
+import { ClusterSet } from "../cluster-set.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import { RefcountStore } from "../refcount-store.ts";
 import type { RepairFile } from "./repair-file.ts";
@@ -25,6 +27,8 @@ export interface FixedRefcounts {
    * as they are.
    */
   complete: boolean;
+  /** Clusters with more references than are stored even now: what such a refcount says of them is not to be relied on. */
+  readonly undercounted: ClusterSet;
 }
 
 /** Makes stored refcounts say how many references there are. */
@@ -33,8 +37,10 @@ export async function fixRefcounts(
   layout: ImageLayout,
   { raise, lower, onRepair, ...options }: FixRefcountsOptions,
 ): Promise<FixedRefcounts> {
-  const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true };
+  const undercounted = new ClusterSet();
+  const fixed: FixedRefcounts = { raised: 0, lowered: 0, complete: true, undercounted };
   const { storage } = file;
+  const onFinding = (finding: CheckFinding): void => noteUndercounted(undercounted, finding, layout);
   // What the file has behind its old end by now is no part of it.
   if (!file.wasWhole(layout.refcountTable)) return { ...fixed, complete: false };
   let store: RefcountStore;
@@ -49,7 +55,7 @@ export async function fixRefcounts(
     if (error instanceof Qcow2Error) return { ...fixed, complete: false };
     throw error;
   }
-  await checkImage({ storage, layout }, options, async (window) => {
+  await checkImage({ storage, layout }, { ...options, onFinding }, async (window) => {
     const { refcountsPerBlock } = layout.geometry;
     const endBlock = Math.ceil(window.end / refcountsPerBlock);
     for (let block = Math.floor(window.first / refcountsPerBlock); block < endBlock; block++) {
@@ -59,6 +65,16 @@ export async function fixRefcounts(
   });
   if (fixed.raised + fixed.lowered > 0) await file.flush();
   return fixed;
+}
+
+/** Adds the cluster of a finding that tells of more references than the refcount that is stored counts, or can count. */
+export function noteUndercounted(
+  undercounted: ClusterSet,
+  { code, hostOffset }: CheckFinding,
+  { geometry }: ImageLayout,
+): void {
+  if (hostOffset === undefined || (code !== "refcount-overflow" && code !== "refcount-too-low")) return;
+  undercounted.add(Math.floor(hostOffset / geometry.clusterSize));
 }
 
 interface BlockToFix extends Pick<FixRefcountsOptions, "raise" | "lower" | "onRepair"> {

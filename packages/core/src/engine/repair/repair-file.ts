@@ -1,13 +1,14 @@
 /**
  * The only way to the image file for a repair. What any reference of the image reaches is neither overwritten nor put to
  * another use: a structure is changed in place only where it is the one user of its clusters, and what is new goes behind
- * the end of the file, where no reference leads, however damaged.
+ * the end of the file, where no reference leads, however damaged; in a file that cannot grow, to where none leads inside.
  */
 import { assert, Qcow2Error } from "../../errors.ts";
 import { roundUp } from "../../format/geometry.ts";
 import { SECTOR_SIZE } from "../../limits.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { ClusterSet } from "../cluster-set.ts";
+import { noSpace } from "../fixed-size.ts";
 import type { ImageLayout, TableLocation } from "../image-layout.ts";
 import type { ClusterUse, ClusterUses } from "./cluster-uses.ts";
 import { findUses } from "./find-uses.ts";
@@ -75,11 +76,6 @@ export class RepairFile {
     return this.#uses.hasOverlaps;
   }
 
-  /** Nothing new is put behind this cluster. */
-  get reach(): number {
-    return this.#uses.limit;
-  }
-
   /** True if a table was in the file as a whole before the repair, but for the rest of the file's last cluster. */
   wasWhole({ offset, length }: TableLocation): boolean {
     return offset + length <= roundUp(this.originalSize, this.clusterSize);
@@ -123,14 +119,34 @@ export class RepairFile {
     await this.#target.write(offset, bytes);
   }
 
+  /** The first cluster where something new may be: behind the end of the file; in a file that cannot grow, anywhere. */
+  get roomStart(): number {
+    return this.#target.fixedSize === true ? 1 : this.#end;
+  }
+
+  /** Where references were noted. */
+  get uses(): ClusterUses {
+    return this.#uses;
+  }
+
   /**
-   * Takes `count` clusters in a row that nothing refers to, behind the end of the file; where that cannot move, before it.
-   * Returns the offset of the first.
-   * @throws Qcow2Error "needs-repair" if references lead everywhere
+   * The first of `count` clusters in a row to which nothing refers, from `from` on, which is not before {@link roomStart}.
+   * @throws Qcow2Error "needs-repair" if references lead everywhere, "io" with ENOSPC if a storage of fixed size is full
    */
-  reserve(count: number): number {
-    if (this.#target.fixedSize === true) return this.#reserveInside(count);
-    const first = this.#uses.firstUnused(this.#end, count);
+  findRoom(from: number, count: number): number {
+    const isFixed = this.#target.fixedSize === true;
+    if (isFixed && this.#keepsInside) {
+      throw new Qcow2Error(
+        "needs-repair",
+        "Part of the image cannot be read, and what looks free may be its own: there is no room to repair the image in. " +
+          "It was left as it is",
+        { state: "corrupt" },
+      );
+    }
+    const first = this.#uses.firstUnused(from, count);
+    if (isFixed && (first === undefined || first + count > Math.floor(this.#size / this.clusterSize))) {
+      throw noSpace(this.storage.name);
+    }
     if (first === undefined) {
       throw new Qcow2Error(
         "needs-repair",
@@ -138,8 +154,20 @@ export class RepairFile {
         { state: "corrupt" },
       );
     }
-    this.#end = first + count;
-    for (let cluster = first; cluster < this.#end; cluster++) this.#new.add(cluster);
+    return first;
+  }
+
+  /** Takes clusters that {@link findRoom} found. */
+  take(first: number, count: number): void {
+    for (let cluster = first; cluster < first + count; cluster++) this.#new.add(cluster);
+    if (this.#target.fixedSize === true) this.#uses.add("fixed", first, first + count);
+    else this.#end = Math.max(this.#end, first + count);
+  }
+
+  /** Takes `count` clusters in a row to which nothing refers; returns the offset of the first. @throws as `findRoom` */
+  reserve(count: number): number {
+    const first = this.findRoom(this.roomStart, count);
+    this.take(first, count);
     return first * this.clusterSize;
   }
 
@@ -148,20 +176,6 @@ export class RepairFile {
    */
   keepInside(): void {
     this.#keepsInside = true;
-  }
-
-  #reserveInside(count: number): number {
-    const first = this.#keepsInside ? undefined : this.#uses.firstUnused(1, count);
-    if (first === undefined || first + count > Math.floor(this.#size / this.clusterSize)) {
-      throw new Qcow2Error(
-        "needs-repair",
-        "There is no room to repair the image in that nothing refers to; it was left as it is",
-        { state: "corrupt" },
-      );
-    }
-    this.#uses.add("fixed", first, first + count);
-    for (let cluster = first; cluster < first + count; cluster++) this.#new.add(cluster);
-    return first * this.clusterSize;
   }
 
   /** Makes the last cluster of the file whole if metadata is in it, of which a part would else not be there. */
@@ -195,7 +209,7 @@ export class RepairFile {
   /** Gives the file its length from before the repair; only for whoever has referred to nothing new yet. */
   async cutBack(size: number): Promise<void> {
     assert(roundUp(size, SECTOR_SIZE) >= this.originalSize, "nothing is cut off that was not new");
-    await this.#target.truncate(size);
+    if (this.#target.fixedSize !== true) await this.#target.truncate(size);
   }
 
   async flush(): Promise<void> {

@@ -6,7 +6,7 @@
  * 1. tables that are not alone in their place, or not in the file as a whole, get one of their own, by one write of the
  *    header: the active L1 table, those of snapshots, the snapshot table, the bitmap directory;
  * 2. entries that lead nowhere, or say what no entry may say, are emptied or put right, one sector at a time;
- * 3. refcounts: in place where each is just a wrong number, else new ones behind the end of the file, and one switch;
+ * 3. refcounts: in place where each is just a wrong number, else new ones where nothing is, and one switch;
  * 4. COPIED flags, which depend on the refcounts; then the dirty and corrupt bits, if nothing is wrong any more.
  *
  * What cannot be read is left as it is, and named. As long as it is there, no refcount is lowered: what it refers to would
@@ -31,19 +31,20 @@ import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { checkImage } from "../check/check-image.ts";
 import type { CheckFinding, CheckOptions, CheckResult } from "../check-result.ts";
+import { ClusterSet } from "../cluster-set.ts";
 import { type ImageLayout, readImageLayout } from "../image-layout.ts";
 import { openImage } from "../open-image.ts";
 import { assertDataPlace } from "./assert-data-place.ts";
 import { copyL1Table } from "./copy-l1-table.ts";
 import { fixCopiedFlags } from "./fix-copied-flags.ts";
-import { fixRefcounts } from "./fix-refcounts.ts";
-import { mendBitmaps, surveyBitmaps } from "./mend-bitmaps.ts";
-import { irreparableSnapshots, mendSnapshots } from "./mend-snapshots.ts";
+import { fixRefcounts, noteUndercounted } from "./fix-refcounts.ts";
+import { irreparableIn } from "./irreparable.ts";
+import { mendBitmaps } from "./mend-bitmaps.ts";
+import { mendSnapshots } from "./mend-snapshots.ts";
 import { mendTables } from "./mend-tables.ts";
 import { rebuildRefcountsIn } from "./rebuild-refcounts.ts";
 import { RepairFile } from "./repair-file.ts";
 import type { Irreparable, RepairOptions, RepairResult } from "./repair-options.ts";
-import { surveySnapshots } from "./survey-snapshots.ts";
 
 /** Findings for which wrong numbers in refcount blocks are enough of an explanation. */
 const REFCOUNT_CODES: ReadonlySet<CheckFinding["code"]> = new Set(["leaked-cluster", "refcount-too-low"]);
@@ -132,13 +133,6 @@ interface Done {
   readonly discarded: readonly Irreparable[];
 }
 
-async function irreparableIn(storage: Storage, layout: ImageLayout): Promise<Irreparable[]> {
-  return [
-    ...irreparableSnapshots(await surveySnapshots(storage, layout)),
-    ...(await surveyBitmaps(storage, layout)).irreparable,
-  ];
-}
-
 async function repairLeaks(storage: Storage, { layout, found, options }: Damage): Promise<Done> {
   const left = await irreparableIn(storage, layout);
   const isRefcountsAlone = !found.has("refcount-block") && !found.has("read-error");
@@ -151,7 +145,7 @@ async function repairLeaks(storage: Storage, { layout, found, options }: Damage)
     // Flags that contradict refcounts that are right lose nothing either way; with fewer leaks, others may do so.
     const others = [...found.keys()].filter((code) => code !== "leaked-cluster" && code !== "copied-flag");
     if (others.length === 0 && !file.hasOverlaps) {
-      fixed = await fixCopiedFlags(file, layout, options);
+      fixed = await fixCopiedFlags(file, layout, { ...options, undercounted: new ClusterSet() });
     }
   }
   return { fixed, left, discarded: [] };
@@ -192,22 +186,34 @@ async function repairAll(storage: Storage, { layout, found, options }: Damage): 
   const canLower = left.length === 0;
   // Refcounts that changed because tables did are no news.
   const { onRepair, ...quiet } = options;
-  const { complete } = await fixRefcounts(file, current, {
+  const { complete, ...counted } = await fixRefcounts(file, current, {
     ...(isOnlyRefcounts ? options : quiet),
     raise: true,
     lower: canLower,
   });
+  let { undercounted } = counted;
   // Entries of the refcount table can be wrong though no cluster of the file is counted by them.
   const isDone = complete && isOnlyRefcounts;
   const wasWhole = file.wasWhole(current.refcountTable);
   if (!isDone && canLower && (!wasWhole || (await hasWrongRefcounts(storage, current, quiet)))) {
     onRepair?.("Rebuilding refcount structure");
-    await rebuildRefcountsIn(file, current, { ...quiet, accepts: () => true });
+    undercounted = new ClusterSet();
+    await rebuildRefcountsIn(file, current, {
+      ...quiet,
+      accepts: (finding) => {
+        noteUndercounted(undercounted, finding, current);
+        return true;
+      },
+    });
     current = await readImageLayout(storage, { forCheck: true });
   } else if (!wasWhole) {
     return { fixed, left, discarded };
   }
-  return { fixed: fixed + (await fixCopiedFlags(file, current, options)), left, discarded };
+  return {
+    fixed: fixed + (await fixCopiedFlags(file, current, { ...options, undercounted })),
+    left,
+    discarded,
+  };
 }
 
 /** What the guest needs of the table has to be there. @throws Qcow2Error "needs-repair" */

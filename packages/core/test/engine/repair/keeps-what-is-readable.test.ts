@@ -1,5 +1,5 @@
 /** Damage for which a repair once destroyed what could be read before it: each kind by itself. */
-import { MemoryStorage, type RepairOptions, type RepairResult, repairStorage } from "@qcow2/core";
+import { MemoryStorage, Qcow2Error, type RepairOptions, type RepairResult, repairStorage } from "@qcow2/core";
 import { KeptStorage, openShape, readableClusters, type ShapeFiles, shapeNamed } from "@qcow2/testing";
 import { describe, expect, it } from "vitest";
 
@@ -289,4 +289,42 @@ it("one bit that says where guest data is, against the name of a data file, is n
       await expect(image.repair({ what })).rejects.toMatchObject({ code: "needs-repair" });
     }
   }
+});
+
+it("what snapshots share is not written over after a repair with refcounts too narrow to say so", async () => {
+  const image = await Damaged.of("clusters of 512 bytes", { snapshots: true });
+  // One bit of the header: refcounts of 1 bit, which count no second user.
+  const bytes = image.bytes();
+  bytes[99] = 0;
+  const damaged: ShapeFiles = { ...image.files, image: new MemoryStorage({ name: "image", bytes }) };
+  const before = await readableClusters(damaged);
+  const { after } = await repairStorage(new KeptStorage(damaged.image), { what: "all" });
+  expect(after.corruptions).toBeGreaterThan(0);
+  const opened = await openShape(damaged);
+  const { size } = opened;
+  for (let offset = 0; offset + 512 <= size; offset += 512) {
+    await opened.write({ offset, from: new Uint8Array(512).fill(0xe5) });
+  }
+  await opened.close();
+  const now = await readableClusters(damaged);
+  const places = [...before.keys()].filter((place) => !place.startsWith("disk"));
+  expect(places.length).toBeGreaterThan(0);
+  for (const place of places) expect(now.get(place) === before.get(place), place).toBe(true);
+});
+
+it("a flag that could not be written is an error, not something that was repaired", async () => {
+  const image = await Damaged.of("clusters of 4 KiB");
+  image.set(image.l2, image.get(image.l2) & ~COPIED);
+  const noSpace = new Qcow2Error("io", "No space left", {
+    operation: "write",
+    name: "image",
+    errno: "ENOSPC",
+  });
+  class Full extends KeptStorage {
+    override write(): Promise<void> {
+      return Promise.reject(noSpace);
+    }
+  }
+  const storage = new Full(new MemoryStorage({ bytes: image.bytes() }));
+  await expect(repairStorage(storage, { what: "all" })).rejects.toBe(noSpace);
 });
