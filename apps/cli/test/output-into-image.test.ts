@@ -14,12 +14,13 @@ async function withImages(): Promise<Workspace> {
   return at;
 }
 
-/** Runs the command with `name` open as stdout or stderr, written from its start, and nothing cut off. */
-async function runInto(at: Workspace, name: string, fd: 1 | 2, args: readonly string[]): Promise<void> {
+/** Runs the command with `name` open as stdout, written from its start, and nothing cut off. */
+async function runInto(at: Workspace, name: string, args: readonly string[]): Promise<void> {
   await using file = await open(at.file(name), "r+");
-  const stdio =
-    fd === 1 ? (["ignore", file.fd, "ignore"] as const) : (["ignore", "ignore", file.fd] as const);
-  const child = spawn(process.execPath, [COMMAND, ...args], { cwd: at.folder, stdio: [...stdio] });
+  const child = spawn(process.execPath, [COMMAND, ...args], {
+    cwd: at.folder,
+    stdio: ["ignore", file.fd, "ignore"],
+  });
   expect(await once(child, "close"), args.join(" ")).toEqual([0, null]);
 }
 
@@ -27,7 +28,7 @@ describe.runIf(process.platform === "linux")("an image that is the command's own
   test("is the copy, and not what is told of it", async () => {
     const at = await withImages();
     await writeFile(at.file("t.raw"), "");
-    await runInto(at, "t.raw", 1, ["convert", "-p", "a.qcow2", "/dev/stdout"]);
+    await runInto(at, "t.raw", ["convert", "-p", "a.qcow2", "/dev/stdout"]);
     expect((await readFile(at.file("t.raw"))).equals(DATA)).toBe(true);
   });
 
@@ -38,16 +39,9 @@ describe.runIf(process.platform === "linux")("an image that is the command's own
     ["io", "-c", "write -P 100 0 1", "/dev/stdout"],
   ])("is still one after %s", async (...args) => {
     const at = await withImages();
-    await runInto(at, "a.qcow2", 1, args);
+    await runInto(at, "a.qcow2", args);
     await at.succeed("check", "a.qcow2");
     await at.succeed("convert", "-O", "raw", "a.qcow2", "back.raw");
     expect((await readFile(at.file("back.raw"))).subarray(0, DATA.length).equals(DATA)).toBe(true);
-  });
-
-  test("gets no warnings", async () => {
-    const at = await withImages();
-    await writeFile(at.file("t.raw"), "");
-    await runInto(at, "t.raw", 2, ["convert", "a.qcow2", "/dev/stderr"]);
-    expect((await readFile(at.file("t.raw"))).equals(DATA)).toBe(true);
   });
 });
