@@ -6,6 +6,7 @@ import type { Writable } from "node:stream";
 import type { SingleBar } from "cli-progress";
 import { formatFixed } from "./output/decimal.ts";
 import { humanSize } from "./output/human-size.ts";
+import { isTaken, STDERR, STDOUT } from "./output/own-descriptors.ts";
 
 export interface Progress {
   /** False as long as nobody sees what is reported: what costs something need not be reported then. */
@@ -54,15 +55,16 @@ class PercentLine implements Progress {
   readonly #step: number;
   readonly #stdout: Writable;
   #last = 0;
+  #begun = false;
   #ended = false;
 
   constructor({ stepPercent, stdout }: Pick<ProgressOptions, "stepPercent" | "stdout">) {
     this.#step = stepPercent;
     this.#stdout = stdout;
-    this.#print(0);
   }
 
   report(done: number, total: number): void {
+    this.#begin();
     const percent = percentOf(done, total);
     if (this.#ended || percent === this.#last) return;
     if (percent > this.#last + this.#step || percent === 100) this.#print(percent);
@@ -70,14 +72,22 @@ class PercentLine implements Progress {
 
   end({ succeeded }: { readonly succeeded: boolean }): void {
     if (this.#ended) return;
+    this.#begin();
     this.#ended = true;
     if (succeeded && this.#last !== 100) this.#print(100);
-    this.#stdout.write("\n");
+    if (!isTaken(STDOUT)) this.#stdout.write("\n");
+  }
+
+  /** Not before work has begun: until images are open nobody knows whether stdout is one of them. */
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#print(0);
   }
 
   #print(percent: number): void {
     this.#last = percent;
-    this.#stdout.write(`${percentText(percent)}\r`);
+    if (!isTaken(STDOUT)) this.#stdout.write(`${percentText(percent)}\r`);
   }
 }
 
@@ -111,7 +121,7 @@ class OnRequest implements Progress {
   }
 
   #print(percent: number): void {
-    process.stderr.write(`${percentText(percent)}\n`);
+    if (!isTaken(STDERR)) process.stderr.write(`${percentText(percent)}\n`);
   }
 }
 

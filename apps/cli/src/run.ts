@@ -9,6 +9,7 @@ import type { DefinedObjects } from "./objects/define-objects.ts";
 import type { Secrets } from "./objects/secret.ts";
 import { getopt } from "./options/getopt.ts";
 import { isPlain, Output, outputBytes } from "./output/output.ts";
+import { isTaken, STDERR, STDOUT } from "./output/own-descriptors.ts";
 import { Printer } from "./output/printer.ts";
 import { terminalOf } from "./output/terminal.ts";
 import { type ProgramName, programName } from "./program.ts";
@@ -24,8 +25,6 @@ export interface Streams {
 export { COMMANDS } from "./commands.ts";
 export { exit } from "./exit.ts";
 
-const STDOUT = 1;
-
 /**
  * Runs one command line and returns the exit code. `argv` is as in `process.argv`. A process makes its streams when they
  * are first asked for, which takes its time: nobody asks here without need.
@@ -36,6 +35,7 @@ export async function run(argv: readonly string[], streams: Streams = process): 
   const output = new Output({ stream: () => streams.stdout, descriptor });
   const out = new Printer(output);
   const toStderr = (text: string): void => {
+    if (isTaken(STDERR)) return;
     streams.stderr.write(outputBytes(text));
   };
   const report = (message: string): void => toStderr(`${oneLine(message)}\n`);

@@ -1,3 +1,4 @@
+import type { SnapshotReference } from "@qcow2/core";
 import { describe, expect, test } from "vitest";
 import { combineNames } from "../src/disks/path-names.ts";
 import { parseImageName } from "../src/options/image-name.ts";
@@ -128,13 +129,13 @@ describe("snapshot selectors", () => {
     { ...common, id: "2", name: "second" },
     { ...common, id: "3", name: "2" },
   ];
-  const select = (text: string): string => selectSnapshot(snapshots, parseSnapshotSelector(text));
+  const select = (text: string): SnapshotReference => selectSnapshot(snapshots, parseSnapshotSelector(text));
 
   test("an id goes before a name", () => {
-    expect(select("2")).toBe("2");
-    expect(select("second")).toBe("2");
-    expect(select("snapshot.name=2")).toBe("1");
-    expect(select("snapshot.id=3,snapshot.name=2")).toBe("3");
+    expect(select("2")).toEqual({ id: "2", name: "second" });
+    expect(select("second")).toEqual({ id: "2", name: "second" });
+    expect(select("snapshot.name=2")).toEqual({ id: "1", name: "2" });
+    expect(select("snapshot.id=3,snapshot.name=2")).toEqual({ id: "3", name: "2" });
   });
 
   test.each(["none", "snapshot.id=1,snapshot.name=second", "snapshot.id=second"])(

@@ -1,8 +1,21 @@
 /** What commands write to: never what they read, never a file of somebody else's, and never half of it under its name. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { link, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { COMMAND, runHere, type Workspace, workspace } from "./run-command.ts";
 
@@ -197,3 +210,32 @@ describe.skipIf(isWindows)("a conversion that is killed", () => {
     expect(await readdir(at.folder)).toEqual(["s.raw"]);
   });
 });
+
+// A container's root has power over its own users only: others have no number there, and nothing can be given to them.
+test.runIf(isLinux && process.getuid?.() === 0)(
+  "a file of somebody who is unknown here is replaced, or written in place where only he may",
+  async ({ skip }) => {
+    const at = await withData();
+    const inContainer = ["--user", "--map-root-user", process.execPath];
+    if ((await execa("unshare", [...inContainer, "--version"], { reject: false })).exitCode !== 0) {
+      return skip("there are no user namespaces here");
+    }
+    for (const [folder, mode, warning] of [
+      ["open", 0o777, /^$/],
+      ["sticky", 0o1777, /no file in its folder can be replaced/],
+    ] as const) {
+      await mkdir(at.file(folder));
+      await chown(at.file(folder), 12345, 12345);
+      await chmod(at.file(folder), mode);
+      await writeFile(at.file(`${folder}/t`), "old");
+      await chown(at.file(`${folder}/t`), 54321, 54321);
+      await chmod(at.file(`${folder}/t`), 0o666);
+      const args = [...inContainer, COMMAND, "convert", "s.raw", `${folder}/t`];
+      const { exitCode, stderr } = await execa("unshare", args, { cwd: at.folder, reject: false });
+      expect(exitCode, stderr).toBe(0);
+      expect(stderr).toMatch(warning);
+      expect((await bytes(at, `${folder}/t`)).equals(DATA)).toBe(true);
+      expect(await readdir(at.file(folder))).toEqual(["t"]);
+    }
+  },
+);

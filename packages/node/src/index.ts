@@ -26,7 +26,7 @@ export {
 export { type OpenDiskOptions, openDisk } from "./open/open-disk.ts";
 export type { ImageTuning } from "./open/open-file-disk.ts";
 export { OTHER_FORMATS } from "./open/other-formats.ts";
-export { fileIdentity } from "./references/file-identity.ts";
+export { descriptorIdentity, fileIdentity } from "./references/file-identity.ts";
 export { resolveBackingName, resolveDataFileName } from "./references/file-name.ts";
 export {
   type FileReferencesOptions,

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import fs from "node:fs/promises";
 import { type ErrorCode, isQcow2Error } from "@qcow2/core";
 import { describeStorage } from "@qcow2/testing/suites";
@@ -51,6 +52,39 @@ describe.each([
     expect(storage.extentAt !== undefined).toBe(expected);
     expect(storage.punchHole !== undefined).toBe(expected);
     expect(storage.allocate !== undefined).toBe(expected);
+  });
+
+  it("is not opened for writing as a device that the host has a use of its own for", async ({ skip }) => {
+    await fs.writeFile(inDirectory("device.img"), new Uint8Array(MIB));
+    const reason = await withLoopDevice(inDirectory("device.img"), async (device) => {
+      // As the kernel does for what is mounted.
+      await using claim = await fs.open(device, constants.O_RDWR | constants.O_EXCL);
+      for (const options of [{}, { create: true }]) {
+        await expect(FileStorage.open(device, options)).rejects.toMatchObject({ code: "locked" });
+      }
+      await (await FileStorage.open(device, { readOnly: true })).close();
+      await claim.close();
+      await using storage = await FileStorage.open(device, { create: true });
+      await expect(fs.open(device, constants.O_RDWR | constants.O_EXCL), "nobody mounts it").rejects.toThrow(
+        "EBUSY",
+      );
+      await expect(FileStorage.open(device, { create: true, exclusive: true })).rejects.toMatchObject({
+        data: { errno: "EEXIST" },
+      });
+      expect(storage.hasChanged()).toBe(false);
+    });
+    if (reason !== undefined) skip(reason);
+  });
+
+  it("tells whether somebody has written to it since it was opened", async () => {
+    await fs.writeFile(inDirectory("a.img"), "content");
+    await fs.utimes(inDirectory("a.img"), 1, 1);
+    await using storage = await FileStorage.open(inDirectory("a.img"), { readOnly: true });
+    await storage.read(0, new Uint8Array(7));
+    expect(storage.hasChanged()).toBe(false);
+    await using other = await fs.open(inDirectory("a.img"), "r+");
+    await other.write("C");
+    expect(storage.hasChanged()).toBe(true);
   });
 
   it("finds the size of a block device, and writes to it in place", async ({ skip }) => {

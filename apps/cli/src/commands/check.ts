@@ -8,7 +8,7 @@ import {
   repairStorage,
   type Storage,
 } from "@qcow2/core";
-import { type CacheMode, openImageStorage } from "@qcow2/node";
+import { type CacheMode, fileIdentity, openImageStorage } from "@qcow2/node";
 import type { Command, CommandContext } from "../command.ts";
 import { placeOf } from "../disks/named-image.ts";
 import { CommandError, UsageError } from "../errors/command-errors.ts";
@@ -18,6 +18,7 @@ import { parseCacheMode, parseOutputFormat } from "../options/enumerations.ts";
 import type { OptionSpec, ParsedArguments } from "../options/getopt.ts";
 import { assertNotShared, type ImageName, parseImageName } from "../options/image-name.ts";
 import { checkJson, checkText, repairText } from "../output/check-report.ts";
+import { keepOutputOutOf } from "../output/own-descriptors.ts";
 import type { Terminal } from "../output/terminal.ts";
 import type { ProgramName } from "../program.ts";
 import { startProgress } from "../progress.ts";
@@ -191,6 +192,8 @@ async function openToCheck(
       cache: name.cache ?? cache,
     });
     try {
+      const identity = await fileIdentity(path);
+      if (identity !== undefined) keepOutputOutOf([{ identity, readOnly }]);
       const found = format ?? (await probeStorage(storage, { path }));
       if (found === CHECKED_FORMAT) return storage;
       if (found !== "raw") throw new CommandError(`The format '${found}' is not supported`);

@@ -6,6 +6,7 @@ import { describeDependentImages } from "../disks/dependent-images.ts";
 import { depthOfBackingFile, layerPaths } from "../disks/layers.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { describeSnapshotsAbove } from "../disks/snapshots-above.ts";
+import { assertUnchanged } from "../disks/unchanged-sources.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { interruptible } from "../interrupt.ts";
 import { parseCacheMode } from "../options/enumerations.ts";
@@ -162,7 +163,9 @@ interface Job {
 }
 
 async function commit(request: Request, { overlay, depth, context, progress, signal }: Job): Promise<void> {
-  if (depth === undefined) {
+  // Looked for anew in the chain that is held now: it may have become another one since.
+  const found = request.base === undefined ? depth : await depthOfBackingFile(overlay, request.base);
+  if (depth === undefined || found !== depth) {
     throw new CommandError(`Did not find '${request.base}' in the backing chain of '${request.name.given}'`);
   }
   const base = layerAt(overlay, depth);
@@ -188,6 +191,10 @@ async function commit(request: Request, { overlay, depth, context, progress, sig
     isWatched: () => progress.isWatched,
     signal,
     primitives: bufferPrimitives,
+  });
+  assertUnchanged([overlay], {
+    program: context.program,
+    onWarning: (message) => context.warn(`warning: ${message}`),
   });
   if (request.empties) await overlay.makeEmpty({ signal });
 }

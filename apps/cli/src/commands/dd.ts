@@ -6,6 +6,7 @@ import { assertNoFileOf } from "../disks/layers.ts";
 import { checkNewImage, createImage } from "../disks/new-image.ts";
 import { openImage } from "../disks/open-image.ts";
 import { PartOfDisk } from "../disks/part-of-disk.ts";
+import { assertUnchanged } from "../disks/unchanged-sources.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { withPrefix } from "../errors/describe-error.ts";
 import { interruptible } from "../interrupt.ts";
@@ -66,10 +67,11 @@ async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
     await using disk = await openImage(source, { codecs });
     await assertNoFileOf(disk, path, "the source image");
     const reads = [{ disk, role: "the source image" }];
-    const onInPlace = warnInPlace({
+    const warned = {
       program: context.program,
-      onWarning: (message) => context.warn(`warning: ${message}`),
-    });
+      onWarning: (message: string) => context.warn(`warning: ${message}`),
+    };
+    const onInPlace = warnInPlace(warned);
     const { start, size, isBeyondEnd } = rangeOf(operands, disk.size);
     if (isBeyondEnd) context.warn(`${operands.input}: cannot skip to specified offset`);
     options.set("size", String(size));
@@ -85,6 +87,7 @@ async function runDd(args: ParsedArguments<typeof OPTIONS>, context: CommandCont
         targetIsZero: image.isZero,
         signal,
       });
+      if (!source.forceShare) assertUnchanged([disk], warned);
     } catch (error) {
       await image.abort();
       throw withPrefix("error while copying: ", error);

@@ -9,6 +9,7 @@ import { assertNoFileOf, assertNothingShared } from "../disks/layers.ts";
 import { checkNewImage, createImage, type NewImage, newFilesOf } from "../disks/new-image.ts";
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
+import { assertUnchanged } from "../disks/unchanged-sources.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { describeError, withPrefix } from "../errors/describe-error.ts";
 import { imageOptionsOf } from "../options/qcow2-options.ts";
@@ -173,6 +174,9 @@ type TargetPart = Pick<ConvertOptions, "target" | "targetIsZero" | "targetBackin
 async function copy(job: Job, target: TargetPart): Promise<void> {
   try {
     await copyData(job, target);
+    // Who lets others write meanwhile (-U) has been told what that means.
+    const held = job.sources.filter((_, index) => job.request.sources[index]?.forceShare !== true);
+    assertUnchanged(held, job.events);
     await target.target.flush();
   } catch (error) {
     throw withPrefix(`error while converting to '${job.request.target.given}': `, error);

@@ -16,6 +16,7 @@ import { type CacheMode, fileIdentity, resolveDataFileName, TargetFile } from "@
 import { CommandError } from "../errors/command-errors.ts";
 import type { CreationOptions } from "../options/creation-options.ts";
 import { imageOptionsOf, preallocationOf } from "../options/qcow2-options.ts";
+import { keepOutputOutOf } from "../output/own-descriptors.ts";
 import { assertApart } from "./layers.ts";
 
 export interface NewImageRequest {
@@ -61,6 +62,7 @@ export async function createImage(request: NewImageRequest): Promise<NewImage> {
     }
     const target = await TargetFile.create(path, { cache: request.cache });
     targets.push(target);
+    keepOutputOutOf(target.identities.map((identity) => ({ identity, readOnly: false })));
     for (const { disk, role } of request.reads ?? []) assertApart(disk, target.identities, role);
     assertPreallocates(target, request.options);
     if (target.inPlace) request.onInPlace?.(target);

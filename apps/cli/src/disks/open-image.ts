@@ -5,14 +5,16 @@ import {
   Qcow2Image,
   RawDisk,
   type SnapshotInfo,
+  type SnapshotReference,
   type WritableDisk,
 } from "@qcow2/core";
-import { type CacheMode, type OpenDiskOptions, openDisk } from "@qcow2/node";
+import { type CacheMode, filesOf, type OpenDiskOptions, openDisk } from "@qcow2/node";
 import type { CommandContext } from "../command.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { couldNotOpen } from "../errors/describe-error.ts";
 import type { ImageName } from "../options/image-name.ts";
 import { assertOneMeaning, type SnapshotSelector, selectSnapshot } from "../options/snapshot-selector.ts";
+import { keepOutputOutOf } from "../output/own-descriptors.ts";
 import { assertEncryption, placeOf } from "./named-image.ts";
 
 export interface OpenImageOptions {
@@ -47,10 +49,10 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
     // As qemu-img does: images made before formats were recorded still open.
     probeBacking: true,
   } as const;
-  let snapshotId: string | undefined;
+  let wanted: SnapshotReference | undefined;
   if (snapshot !== undefined) {
     const snapshots = await snapshotsOf(name, common);
-    snapshotId = selectSnapshot(snapshots, snapshot);
+    wanted = selectSnapshot(snapshots, snapshot);
     assertOneMeaning(snapshots, snapshot, options.speaker ?? { program: "qcow2", warn: () => undefined });
   }
   try {
@@ -60,10 +62,11 @@ export async function openImage(name: ImageName, options: OpenImageOptions = {})
       readOnly,
       metadataOnly,
       codecs,
-      snapshot: snapshotId,
+      snapshot: wanted,
       writableBacking,
       image: { discard: discardOf(name) ?? options.discard, overlapCheck: name.overlapCheck },
     });
+    keepOutputOutOf(filesOf(disk));
     try {
       if (disk instanceof Qcow2Image) assertEncryption(name, disk.info());
     } catch (error) {

@@ -1,5 +1,5 @@
 /** `-l`: which internal snapshot to read. */
-import type { SnapshotInfo } from "@qcow2/core";
+import type { SnapshotInfo, SnapshotReference } from "@qcow2/core";
 import type { CommandContext } from "../command.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { parseOptionList } from "./option-list.ts";
@@ -24,36 +24,35 @@ export function parseSnapshotSelector(text: string): SnapshotSelector {
   return { id, name };
 }
 
-/** The id of the snapshot that is meant. @throws CommandError if there is none */
-export function selectSnapshot(snapshots: readonly SnapshotInfo[], selector: SnapshotSelector): string {
-  const found =
-    "idOrName" in selector ? byIdOrName(snapshots, selector.idOrName) : byBoth(snapshots, selector);
+/** The snapshot that is meant: its id and its name, because damaged images have ids twice. @throws CommandError if there is none */
+export function selectSnapshot(
+  snapshots: readonly SnapshotInfo[],
+  selector: SnapshotSelector,
+): SnapshotReference {
+  const [found] = meantBy(snapshots, selector);
   if (found === undefined) throw new CommandError("Failed to load snapshot: Can't find snapshot");
-  return found.id;
+  return { id: found.id, name: found.name };
 }
 
-/** An id counts before a name, as in QEMU; see {@link otherMeaningOf}. */
-function byIdOrName(snapshots: readonly SnapshotInfo[], idOrName: string): SnapshotInfo | undefined {
-  return snapshots.find(({ id }) => id === idOrName) ?? snapshots.find(({ name }) => name === idOrName);
-}
-
-/**
- * What says that a bare word could mean another snapshot than QEMU takes, the one with that id, or of several with that
- * name the first; undefined if only one can be meant.
- */
-function otherMeaningOf(snapshots: readonly SnapshotInfo[], selector: SnapshotSelector): string | undefined {
-  if (!("idOrName" in selector)) return undefined;
+/** All that could be meant, first what QEMU takes: an id counts before a name, and an entry before those behind it. */
+function meantBy(snapshots: readonly SnapshotInfo[], selector: SnapshotSelector): readonly SnapshotInfo[] {
+  if (!("idOrName" in selector)) return byBoth(snapshots, selector);
   const { idOrName } = selector;
-  const isMeant = ({ id, name }: SnapshotInfo): boolean => id === idOrName || name === idOrName;
-  const first = byIdOrName(snapshots, idOrName);
-  const meant = snapshots.filter(isMeant).sort((a, b) => Number(b === first) - Number(a === first));
+  const hasId = snapshots.filter(({ id }) => id === idOrName);
+  return [...hasId, ...snapshots.filter(({ id, name }) => name === idOrName && id !== idOrName)];
+}
+
+/** What says that another snapshot than the one QEMU takes could be meant; undefined if only one can be. */
+function otherMeaningOf(snapshots: readonly SnapshotInfo[], selector: SnapshotSelector): string | undefined {
+  const meant = meantBy(snapshots, selector);
   if (meant.length < 2) return undefined;
+  const text = "idOrName" in selector ? selector.idOrName : (selector.name ?? selector.id);
   const list = meant.map(({ id, name }) => `snapshot ${id} ('${name}')`).join(" or ");
-  return `'${idOrName}' is ambiguous: it could be ${list}`;
+  return `'${text}' is ambiguous: it could be ${list}`;
 }
 
 /**
- * Refuses a word that could mean several snapshots; called as qemu-img, so that scripts go on working, there is a warning,
+ * Refuses what could mean several snapshots; called as qemu-img, so that scripts go on working, there is a warning,
  * and what QEMU takes is taken.
  * @throws CommandError
  */
@@ -65,16 +64,16 @@ export function assertOneMeaning(
   const ambiguity = otherMeaningOf(snapshots, selector);
   if (ambiguity === undefined) return;
   if (program !== "qemu-img")
-    throw new CommandError(`${ambiguity}; say snapshot.id=ID or snapshot.name=NAME`);
+    throw new CommandError(`${ambiguity}; say snapshot.id=ID or snapshot.name=NAME, or both`);
   warn(`${ambiguity}; the first is taken`);
 }
 
 function byBoth(
   snapshots: readonly SnapshotInfo[],
   { id, name }: { readonly id: string | undefined; readonly name: string | undefined },
-): SnapshotInfo | undefined {
-  if (id === undefined && name === undefined) return undefined;
-  return snapshots.find(
+): readonly SnapshotInfo[] {
+  if (id === undefined && name === undefined) return [];
+  return snapshots.filter(
     (snapshot) => (id === undefined || snapshot.id === id) && (name === undefined || snapshot.name === name),
   );
 }

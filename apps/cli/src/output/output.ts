@@ -5,6 +5,7 @@
 import fs from "node:fs";
 import type { Writable } from "node:stream";
 import { encodeText } from "@qcow2/core";
+import { isTaken, STDOUT } from "./own-descriptors.ts";
 
 /** What a pipe takes without a wait for its reader, wherever Node.js runs. */
 const DIRECT_BYTES = 8192;
@@ -56,6 +57,7 @@ export class Output {
 
   /** Resolves when the text was taken, or nobody is there to take it. */
   async write(text: string): Promise<void> {
+    if (isTaken(STDOUT)) return;
     const bytes = outputBytes(text);
     const rest = bytes.subarray(this.#writeDirectly(bytes));
     if (rest.length === 0 || this.#readerIsGone) return;

@@ -6,6 +6,7 @@ import { assertNothingShared, depthOfLayer, identityOf, layerFileNames } from ".
 import { openImage, openWritable } from "../disks/open-image.ts";
 import { requireCompressor } from "../disks/require-compressor.ts";
 import { describeSnapshotsAbove } from "../disks/snapshots-above.ts";
+import { assertUnchanged } from "../disks/unchanged-sources.ts";
 import { CommandError } from "../errors/command-errors.ts";
 import { unnested, withPrefix } from "../errors/describe-error.ts";
 import { errnoText } from "../errors/errno-text.ts";
@@ -78,6 +79,11 @@ async function rebaseSafely({ overlay, request, events, codecs }: Job): Promise<
       onProgress: events.onProgress,
       signal: events.signal,
       primitives: bufferPrimitives,
+    });
+    const read = backing === undefined || request.forceShare ? [overlay] : [overlay, backing];
+    assertUnchanged(read, {
+      program: request.program,
+      onWarning: (message) => request.warn(`warning: ${message}`),
     });
     await recordBacking(overlay, request, backing);
   } catch (error) {

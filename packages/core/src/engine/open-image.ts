@@ -20,7 +20,7 @@ import { readSnapshotTable } from "./read-snapshot-table.ts";
 import { RefcountStore } from "./refcount-store.ts";
 import { ResidentTable } from "./resident-table.ts";
 import { type GuestMapping, sliceBytesOf } from "./resolve.ts";
-import { findSnapshot } from "./snapshots/find-snapshot.ts";
+import { findSnapshot, type SnapshotReference } from "./snapshots/find-snapshot.ts";
 import { TableCache } from "./table-cache.ts";
 
 export interface OpenOptions {
@@ -41,7 +41,7 @@ export interface OpenOptions {
    */
   readonly metadataOnly?: boolean | undefined;
   /** Read an internal snapshot, by id or else by name, instead of the active disk; implies read-only. */
-  readonly snapshot?: string | undefined;
+  readonly snapshot?: SnapshotReference | undefined;
   /** Bytes of memory for L2 tables and for refcount blocks; defaults in `limits.ts`. */
   readonly l2CacheBytes?: number | undefined;
   readonly refcountCacheBytes?: number | undefined;
@@ -210,7 +210,7 @@ async function loadTables(
   storage: Storage,
   layout: ImageLayout,
   cacheBytes: CacheBytes,
-  wanted?: string,
+  wanted?: SnapshotReference,
 ): Promise<
   Pick<OpenImage, "snapshots" | "snapshotTableBytes" | "bitmaps" | "mapping" | "refcounts" | "size">
 > {

@@ -14,6 +14,7 @@ import { type ImageUse, type LockMode, lockImage, queryImageUse } from "../locks
 import { type Libc, loadLibc } from "../native/libc.ts";
 import { CacheDropper } from "./cache-dropper.ts";
 import { type CacheMode, leavesNoCache, writesThrough } from "./cache-mode.ts";
+import { FileStamp } from "./file-stamp.ts";
 import { flushDirectory } from "./flush-directory.ts";
 import { errnoName, hostError, ioError } from "./host-error.ts";
 import { fromHostPath, hostPath } from "./host-path.ts";
@@ -96,6 +97,7 @@ export class FileStorage implements Storage {
   /** Has the host copy from another file, or share its blocks where the file system can; from a storage of this kind only. */
   readonly copyFrom?: (offset: number, from: StoredBytes) => Promise<boolean>;
   readonly #fd: number;
+  readonly #asOpened: FileStamp;
   readonly #deviceBytes: number | undefined;
   readonly #libc: Libc | undefined;
   readonly #cache: CacheMode;
@@ -126,6 +128,7 @@ export class FileStorage implements Storage {
     this.kind = file.kind;
     this.identity = file.identity;
     this.#fd = file.fd;
+    this.#asOpened = file.stamp;
     this.#deviceBytes = file.deviceBytes;
     this.#libc = libc;
     if (
@@ -197,6 +200,16 @@ export class FileStorage implements Storage {
   useByOthers(): ImageUse | undefined {
     this.#assertOpen();
     return this.#libc === undefined ? undefined : queryImageUse(this.#libc, this.#fd, this.name);
+  }
+
+  /**
+   * True if the file was written to since it was opened, by whomever, as far as its size and times tell; never for devices,
+   * which have no such times.
+   * @throws Qcow2Error "closed"
+   */
+  hasChanged(): boolean {
+    this.#assertOpen();
+    return this.kind === "file" && !FileStamp.of(this.#fd).hasContentOf(this.#asOpened);
   }
 
   /** True for devices. */

@@ -4,7 +4,8 @@ import { Qcow2Error } from "@qcow2/core";
 import type { Libc } from "../native/libc.ts";
 import { identityOf } from "../references/file-identity.ts";
 import { deviceSize } from "./device-size.ts";
-import { type HostOperation, hostError, ioError } from "./host-error.ts";
+import { FileStamp } from "./file-stamp.ts";
+import { errnoOf, type HostOperation, hostError, ioError } from "./host-error.ts";
 import { hostPath } from "./host-path.ts";
 
 export type FileKind = "file" | "block-device";
@@ -30,6 +31,7 @@ export interface OpenedFile {
   readonly identity: string;
   /** False if something was there already. */
   readonly isNew: boolean;
+  readonly stamp: FileStamp;
 }
 
 /** The permissions that QEMU gives a new image, before the umask. */
@@ -38,7 +40,10 @@ const DEFAULT_MODE = 0o644;
 /** The flag with which the host makes each write durable; undefined on Windows. */
 export const WRITE_THROUGH: number | undefined = fs.constants.O_DSYNC;
 
-/** @throws Qcow2Error "io", "unsupported" */
+/** On Linux, O_EXCL without O_CREAT is for block devices; elsewhere nobody says what it means. */
+const CLAIMS_DEVICES = process.platform === "linux";
+
+/** @throws Qcow2Error "io", "unsupported", and "locked" for a device that the host itself uses */
 export async function openFile(
   path: string,
   options: OpenFileOptions,
@@ -50,12 +55,24 @@ export async function openFile(
   let fd: number | undefined;
   try {
     // Asked before opening, too: opening a pipe that has no other end waits for one.
-    const wasThere = await refuseBeforeOpening(path, attempt);
-    fd = await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
+    const found = await refuseBeforeOpening(path, attempt);
+    const isClaimed = found === "block-device" && !readOnly && options.exclusive !== true && CLAIMS_DEVICES;
+    fd = isClaimed
+      ? await claimDevice(path, options)
+      : await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
     const stat = fs.fstatSync(fd, { bigint: true });
     const kind = kindOf(stat, attempt);
     const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
-    return { fd, path, readOnly, kind, deviceBytes, identity: identityOf(stat), isNew: !wasThere };
+    return {
+      fd,
+      path,
+      readOnly,
+      kind,
+      deviceBytes,
+      identity: identityOf(stat),
+      isNew: found === undefined,
+      stamp: new FileStamp(stat),
+    };
   } catch (error) {
     if (fd !== undefined) fs.closeSync(fd);
     throw hostError(error, { operation, name });
@@ -66,16 +83,30 @@ interface Attempt extends HostOperation {
   readonly readOnly: boolean;
 }
 
-/** False if there is nothing to refuse. */
-async function refuseBeforeOpening(path: string, context: Attempt): Promise<boolean> {
+/** Undefined if there is nothing yet. */
+async function refuseBeforeOpening(path: string, context: Attempt): Promise<FileKind | undefined> {
   let stat: fs.Stats;
   try {
     stat = await statPath(path);
   } catch {
-    return false; // Opening says why, in its own words.
+    return undefined; // Opening says why, in its own words.
   }
-  kindOf(stat, context);
-  return true;
+  return kindOf(stat, context);
+}
+
+/**
+ * Opens a block device as its only writer. What is mounted, swapped to, or a part of another device belongs to the host, which
+ * would go on with what it remembers of it.
+ */
+async function claimDevice(path: string, options: OpenFileOptions): Promise<number> {
+  const { O_CREAT, O_EXCL } = fs.constants;
+  try {
+    return await openDescriptor(path, (openFlags(options) & ~O_CREAT) | O_EXCL, DEFAULT_MODE);
+  } catch (error) {
+    if (errnoOf(error) !== "EBUSY") throw error;
+    const message = `'${options.name}' is in use by this system: it is mounted, or a part of another device`;
+    throw new Qcow2Error("locked", message, { name: options.name }, { cause: error });
+  }
 }
 
 /** `fs.promises` would do, and is a module of its own to load: at the start of a short command that is felt. */

@@ -6,6 +6,7 @@
  * Set the environment variable `QCOW2_NO_FFI=1` to do without it although it is installed.
  */
 import { hostPath } from "../file/host-path.ts";
+import { type ExtendedAttributes, extendedAttributes } from "./extended-attributes.ts";
 import { platformConstants, type RenameFlags } from "./platform-constants.ts";
 
 /** Results are what C returns, except that a failure is the negative errno: -28 is ENOSPC on Linux. */
@@ -26,6 +27,8 @@ export interface Libc {
   readonly rename: ((from: string, to: string, how: keyof RenameFlags) => number) | undefined;
   /** posix_fadvise(DONTNEED), a piece of advice: what the host makes of it is not asked. */
   readonly dropCache: ((fd: number, offset: number, length: number) => void) | undefined;
+  /** Undefined where the calls are others than on Linux. */
+  readonly attributes: ExtendedAttributes | undefined;
   /** fcntl with a `struct flock`, which the call may change. */
   fcntl(fd: number, command: number, argument: Uint8Array): number;
   /** _exit: the process is gone, with nothing of it taken down. */
@@ -75,7 +78,7 @@ async function bindLibc(): Promise<Libc | undefined> {
       return found < 0 ? errno() : found;
     };
     const { seekData, seekHole, punchHoleMode, posixFallocate, copyFileRange, dropCacheAdvice } = constants;
-    const { renameFlags } = constants;
+    const { renameFlags, extendedAttributes: hasAttributes } = constants;
     return {
       seekData: seekData === undefined ? undefined : (fd, offset) => seek(fd, offset, seekData),
       seekHole: seekHole === undefined ? undefined : (fd, offset) => seek(fd, offset, seekHole),
@@ -85,6 +88,7 @@ async function bindLibc(): Promise<Libc | undefined> {
       copyFileRange: copyFileRange ? bindCopyFileRange(library) : undefined,
       rename: renameFlags === undefined ? undefined : bindRename(library, renameFlags, errno),
       dropCache: dropCacheAdvice === undefined ? undefined : bindDropCache(library, dropCacheAdvice),
+      attributes: hasAttributes ? bindAttributes(library, errno) : undefined,
       exit: library.func("_exit", "void", ["int"]),
       fcntl: (fd, command, argument) => (fcntl(fd, command, "void *", argument) === -1 ? errno() : 0),
     };
@@ -168,6 +172,14 @@ function bindDropCache(
   return (fd, offset, length) => {
     posixFadvise(fd, offset, length, advice);
   };
+}
+
+function bindAttributes(library: Library, errno: () => number): ExtendedAttributes {
+  const list = library.func("flistxattr", "int64", ["int", "void *", "size_t"]);
+  const get = library.func("fgetxattr", "int64", ["int", "void *", "void *", "size_t"]);
+  const set = library.func("fsetxattr", "int", ["int", "void *", "void *", "size_t", "int"]);
+  const remove = library.func("fremovexattr", "int", ["int", "void *"]);
+  return extendedAttributes({ list, get, set, remove }, errno);
 }
 
 /** koffi refuses more than 256 calls at a time; there are no more threads than a few to make them. */

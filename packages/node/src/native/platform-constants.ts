@@ -34,6 +34,8 @@ export interface PlatformConstants {
   readonly dropCacheAdvice: number | undefined;
   /** Undefined where there is no renameat2(2). */
   readonly renameFlags: RenameFlags | undefined;
+  /** True if the calls for extended attributes are those of Linux. */
+  readonly extendedAttributes: boolean;
   readonly locks: LockConstants;
 }
 
@@ -50,6 +52,7 @@ const LINUX: PlatformConstants = {
   // POSIX_FADV_DONTNEED
   dropCacheAdvice: 4,
   renameFlags: { "no-replace": 1, exchange: 2 },
+  extendedAttributes: true,
   locks: {
     structBytes: 32,
     typeAt: 0,
@@ -76,6 +79,7 @@ const MACOS: PlatformConstants = {
   copyFileRange: false,
   dropCacheAdvice: undefined,
   renameFlags: undefined,
+  extendedAttributes: false,
   locks: {
     structBytes: 24,
     typeAt: 20,

@@ -1,5 +1,6 @@
 /** Which files a disk is read from and written to, whatever they are called. */
 import { type Disk, Qcow2Error } from "@qcow2/core";
+import type { FileStorage } from "../file/file-storage.ts";
 
 export interface DiskFile {
   /** As messages call it. */
@@ -7,6 +8,8 @@ export interface DiskFile {
   /** What tells two files apart: the device and the inode's number, or the number of a block device. */
   readonly identity: string;
   readonly readOnly: boolean;
+  /** True if it was written to since it was opened, by whomever; see `FileStorage.hasChanged`. False once it is closed. */
+  hasChanged(): boolean;
 }
 
 /** The files of one disk: its image, its backing files, and the data files of them all. */
@@ -17,9 +20,10 @@ export class DiskFiles {
     return this.#files;
   }
 
-  add(file: DiskFile): void {
+  add(file: FileStorage): void {
     this.assertApart(file);
-    this.#files.push({ name: file.name, identity: file.identity, readOnly: file.readOnly });
+    const { name, identity, readOnly } = file;
+    this.#files.push({ name, identity, readOnly, hasChanged: () => !file.closed && file.hasChanged() });
   }
 
   /**
@@ -27,7 +31,7 @@ export class DiskFiles {
    * would change under the other.
    * @throws Qcow2Error "reference-loop"
    */
-  assertApart({ name, identity, readOnly }: DiskFile): void {
+  assertApart({ name, identity, readOnly }: Omit<DiskFile, "hasChanged">): void {
     const same = this.#files.find((file) => file.identity === identity && !(readOnly && file.readOnly));
     if (same === undefined) return;
     const message = `The image refers to '${name}', which is already part of its own chain`;

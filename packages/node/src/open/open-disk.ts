@@ -1,4 +1,4 @@
-import type { Codecs, Qcow2Image, RawDisk } from "@qcow2/core";
+import type { Codecs, Qcow2Image, RawDisk, SnapshotReference } from "@qcow2/core";
 import { type NodeCodecs, nodeCodecs } from "../codecs/node-codecs.ts";
 import { FileReferences, type FollowReferences } from "../references/file-references.ts";
 import { DiskFiles, rememberFiles } from "./disk-files.ts";
@@ -12,7 +12,7 @@ export interface OpenDiskOptions extends FileAccess, RawSharing {
   /** Default false. */
   readonly readOnly?: boolean | undefined;
   /** Read an internal snapshot, by id or else by name; implies `readOnly`. */
-  readonly snapshot?: string | undefined;
+  readonly snapshot?: SnapshotReference | undefined;
   /** Open only what `info` and `check` need: no backing file, no guest data. */
   readonly metadataOnly?: boolean | undefined;
   /** Read although others may be writing; only with `readOnly`. Goes for backing files too. */

@@ -6,6 +6,7 @@ import {
   Qcow2Image,
   RawDisk,
   type References,
+  type SnapshotReference,
   type Storage,
 } from "@qcow2/core";
 import { type OpenImageFileOptions, openImageFile } from "./open-image-file.ts";
@@ -17,7 +18,7 @@ export type ImageTuning = Pick<
 >;
 
 export interface OpenFileDiskOptions extends OpenImageFileOptions {
-  readonly snapshot?: string | undefined;
+  readonly snapshot?: SnapshotReference | undefined;
   readonly metadataOnly?: boolean | undefined;
   readonly codecs?: Codecs | undefined;
   readonly references: References;
@@ -50,5 +51,7 @@ export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2I
 async function openRaw(storage: Storage, options: OpenFileDiskOptions): Promise<RawDisk> {
   if (options.snapshot === undefined) return RawDisk.open({ storage, readOnly: options.readOnly });
   const message = `'${storage.name}' is a raw image, and raw images have no snapshots`;
-  throw new Qcow2Error("snapshot-not-found", message, { snapshot: options.snapshot });
+  const { snapshot } = options;
+  const text = typeof snapshot === "string" ? snapshot : (snapshot.name ?? snapshot.id ?? "");
+  throw new Qcow2Error("snapshot-not-found", message, { snapshot: text });
 }

@@ -13,6 +13,15 @@ export async function fileIdentity(path: string): Promise<string | undefined> {
   }
 }
 
+/** The same, of what a descriptor leads to; undefined if it is none. */
+export function descriptorIdentity(fd: number): string | undefined {
+  try {
+    return identityOf(fs.fstatSync(fd, { bigint: true }));
+  } catch {
+    return undefined;
+  }
+}
+
 /** The same, of a file that was looked at already. */
 export function identityOf(stat: fs.BigIntStats): string {
   return stat.isBlockDevice() ? `device ${stat.rdev}` : `file ${stat.dev}:${stat.ino}`;

@@ -9,6 +9,9 @@ import type { Libc } from "../native/libc.ts";
 import { CANNOT_RENAME_SO } from "./held-name.ts";
 import type { TargetFolder } from "./target-folder.ts";
 
+/** Each time, the name was given away and taken back between two looks at it. */
+const MAX_ATTEMPTS = 20;
+
 export interface Replacement {
   /** What messages call the target. */
   readonly target: string;
@@ -32,15 +35,17 @@ export interface PutInPlace {
 
 /** @throws Qcow2Error "io", and nothing has changed then */
 export function putInPlace(replacement: Replacement, rename: Libc["rename"]): PutInPlace {
-  for (;;) {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const reason = rename === undefined ? "ENOSYS" : exchange(replacement, rename);
     if (typeof reason !== "string") return reason;
     if (CANNOT_RENAME_SO.has(reason)) return renameOver(replacement);
     if (reason !== "ENOENT") throw ioError(reason, { operation: "create", name: replacement.target });
-    // Nothing has the name any more: nothing is lost by taking it.
+    // Nothing has the name any more: nothing is lost by taking it. Or the finished file is gone, and its folder may be.
     const taken = takeFreeName(replacement, rename!);
-    if (taken !== undefined) return taken;
+    if (typeof taken !== "string") return taken;
+    if (taken !== "EEXIST") throw ioError(taken, { operation: "create", name: replacement.target });
   }
+  throw nameWasTaken(replacement.target);
 }
 
 /** The reason if nothing was done: "ENOENT". @throws Qcow2Error "io" if the name is another file's */
@@ -61,12 +66,13 @@ function exchange(
   };
 }
 
-/** Undefined if it is not free. */
+/** The reason if nothing was done: "EEXIST" if it is not free, "ENOENT" if the finished file is gone. */
 function takeFreeName(
   { folder, name, temporary }: Replacement,
   rename: NonNullable<Libc["rename"]>,
-): PutInPlace | undefined {
-  if (rename(folder.at(temporary), folder.at(name), "no-replace") !== 0) return undefined;
+): PutInPlace | string {
+  const errno = rename(folder.at(temporary), folder.at(name), "no-replace");
+  if (errno !== 0) return errnoName(-errno);
   return {
     takeBack: () => void rename(folder.at(name), folder.at(temporary), "no-replace"),
     finish: () => undefined,

@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import { isQcow2Error, Qcow2Error } from "@qcow2/core";
 import type { CacheMode } from "../file/cache-mode.ts";
+import { FileStamp } from "../file/file-stamp.ts";
 import { type FileHold, FileStorage } from "../file/file-storage.ts";
 import { errnoOf } from "../file/host-error.ts";
 import { loadLibc } from "../native/libc.ts";
-import { FileStamp } from "./file-stamp.ts";
 import { type HeldName, holdName } from "./held-name.ts";
 import { type InPlaceReason, inPlaceReason } from "./in-place-reason.ts";
 import { keepAttributes } from "./keep-attributes.ts";
@@ -41,8 +41,8 @@ interface Replacing {
  * The name is owned meanwhile: what has it is locked, and where nothing has, an empty file takes it, so that others find
  * it in use. If it is another file's in the end, or somebody has written to it, that one stays.
  *
- * The owner and permissions of the file that is replaced are kept where the host allows it; its ACLs and extended
- * attributes are not. A symbolic link stays, and the file it names is replaced. What cannot or should not be replaced is
+ * The owner, permissions and, on Linux with koffi, extended attributes and access control list of the file that is
+ * replaced are kept where the host allows it. A symbolic link stays, and the file it names is replaced. What cannot or should not be replaced is
  * written in place: see {@link inPlaceReason}.
  */
 export class TargetFile implements AsyncDisposable {
@@ -173,7 +173,8 @@ export class TargetFile implements AsyncDisposable {
     if (this.#state !== "open") return;
     this.#state = "aborted";
     await this.storage.close();
-    this.#remove();
+    // Whoever takes it back has a reason to tell, which counts for more.
+    ignoringHost(() => this.#remove());
     await this.#close();
   }
 
@@ -182,7 +183,10 @@ export class TargetFile implements AsyncDisposable {
   }
 
   async #makeDurable(): Promise<void> {
-    if (this.#replacing !== undefined) keepAttributes(this.#held.hold.fd, this.#replacing.hold.fd, this.path);
+    if (this.#replacing !== undefined) {
+      const extended = (await loadLibc())?.attributes;
+      keepAttributes(this.#held.hold.fd, this.#replacing.hold.fd, { name: this.path, extended });
+    }
     await (this.#replacing?.hold ?? this.#held.hold).flush();
     await this.storage.close();
   }
@@ -215,6 +219,8 @@ export class TargetFile implements AsyncDisposable {
   #keepResult(): string | undefined {
     const { place } = this.#held;
     if (this.#replacing === undefined || place === undefined) return undefined;
+    // Somebody may have removed it, or the folder.
+    if (place.folder.identityOf(this.#replacing.temporary) !== this.storage.identity) return undefined;
     removePlaceholder(this.#held);
     this.#forget();
     this.#state = "committed";
@@ -298,7 +304,7 @@ function ignoringHost(work: () => void): void {
   try {
     work();
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
+    if (errnoOf(error) === undefined && !isQcow2Error(error, "io")) throw error;
   }
 }
 

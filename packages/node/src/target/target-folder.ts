@@ -6,6 +6,7 @@ import { errnoOf, hostError } from "../file/host-error.ts";
 import { hostPath } from "../file/host-path.ts";
 import { identityOf } from "../references/file-identity.ts";
 import { directoryPrefix } from "../references/file-name.ts";
+import { hasPowerOver } from "./file-owner-power.ts";
 
 /** Linux: a descriptor for a directory that we may use, but not read. */
 const O_PATH = 0o10000000;
@@ -58,7 +59,9 @@ export class TargetFolder {
     try {
       fs.unlinkSync(hostPath(this.at(name)));
     } catch (error) {
-      if (errnoOf(error) !== "ENOENT") throw error;
+      if (errnoOf(error) === "ENOENT") return;
+      // There are folders in which one may create, and neither rename nor remove.
+      throw hostError(error, { operation: "remove", name: this.prefix + name });
     }
   }
 
@@ -74,9 +77,9 @@ export class TargetFolder {
   /** True if everybody may create files in it, but only their owners rename or replace them (the "sticky" bit). */
   keepsFilesOf(owner: number): boolean {
     const user = process.geteuid?.();
-    if (this.#fd === undefined || user === undefined || user === 0) return false;
+    if (this.#fd === undefined || user === undefined) return false;
     const { mode, uid } = fs.fstatSync(this.#fd);
-    return (mode & 0o1000) !== 0 && user !== owner && user !== uid;
+    return (mode & 0o1000) !== 0 && user !== owner && user !== uid && !hasPowerOver(owner);
   }
 
   /** True if the open file `fd`, found in this directory, is a mount of its own: no other file can take its name. */

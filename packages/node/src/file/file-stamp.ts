@@ -11,7 +11,7 @@ export class FileStamp {
   readonly #bytes: bigint;
   readonly #modified: bigint;
 
-  private constructor(stat: fs.BigIntStats) {
+  constructor(stat: fs.BigIntStats) {
     this.identity = identityOf(stat);
     this.owner = Number(stat.uid);
     this.group = Number(stat.gid);
