@@ -132,17 +132,20 @@ export class Allocator {
     const room = (cluster + 1) * layout.geometry.clusterSize - offset;
     const isLonger = length > room;
     if (isLonger && !(await this.#allocateExactly(cluster + 1))) return undefined;
-    const counted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
-      // It may have been given up meanwhile, or be shared by as many as its refcount can say.
-      if (block === undefined || this.#freeByte !== offset) return false;
-      const refcount = this.#refcountIn(block, cluster);
-      if (refcount === 0 || refcount >= refcounts.codec.maximum) return false;
-      refcounts.setInBlock(block, cluster, 1, refcount + 1);
-      return true;
-    });
-    if (counted) return offset;
-    if (isLonger) this.#commit.free(cluster + 1, 1);
-    return undefined;
+    let isCounted = false;
+    try {
+      isCounted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
+        // It may have been given up meanwhile, or be shared by as many as its refcount can say.
+        if (block === undefined || this.#freeByte !== offset) return false;
+        const refcount = this.#refcountIn(block, cluster);
+        if (refcount === 0 || refcount >= refcounts.codec.maximum) return false;
+        refcounts.setInBlock(block, cluster, 1, refcount + 1);
+        return true;
+      });
+    } finally {
+      if (isLonger && !isCounted) this.#commit.free(cluster + 1, 1);
+    }
+    return isCounted ? offset : undefined;
   }
 
   #refcountIn(block: CachedTable, cluster: number): number {

@@ -30,7 +30,9 @@ it.each([false, true])("a smaller disk whose data file cannot be cut off (raw: %
   }
   await image.flush();
   data.isStiff = true;
-  await expect(image.resize({ size: 3 * MIB, shrink: true })).rejects.toSatisfy((error) => isQcow2Error(error, "io"));
+  await expect(image.resize({ size: 3 * MIB, shrink: true })).rejects.toSatisfy((error) =>
+    isQcow2Error(error, "io"),
+  );
   expect(image.size).toBe(3 * MIB);
   const from = new Uint8Array(CLUSTER).fill(7);
   await image.write({ offset: 2.5 * MIB, from });
@@ -59,7 +61,10 @@ it("a file of compressed data ends with a whole sector, also if its header was c
     clusterSize: CLUSTER,
     codecs: ENGINE_CODECS,
   });
-  await image.writeCompressed({ offset: 0, from: new Uint8Array(CLUSTER).map((_, index) => (index * index) >> 3) });
+  await image.writeCompressed({
+    offset: 0,
+    from: new Uint8Array(CLUSTER).map((_, index) => (index * index) >> 3),
+  });
   await image.flush();
   expect((await file.size()) % 512).not.toBe(0);
   await image.amend({ lazyRefcounts: true });

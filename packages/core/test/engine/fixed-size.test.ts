@@ -135,11 +135,15 @@ it("puts compressed data where there is room, although the last cluster of the d
       next++;
     }
   };
-  await expect(fill()).rejects.toSatisfy((error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC");
+  await expect(fill()).rejects.toSatisfy(
+    (error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC",
+  );
   const full = next;
   await image.discard({ offset: 0, length: 8 * CLUSTER });
   await image.flush();
-  await expect(fill()).rejects.toSatisfy((error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC");
+  await expect(fill()).rejects.toSatisfy(
+    (error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC",
+  );
   // Two of them to a cluster at least.
   expect(next - full).toBeGreaterThanOrEqual(16);
   await image.close();

@@ -167,9 +167,7 @@ async function checkFaultPoints(
     .filter((places) => places.length > 0);
   const places = kinds.flat();
   const chosen =
-    places.length <= points
-      ? places
-      : Array.from({ length: points }, () => random.pick(random.pick(kinds)));
+    places.length <= points ? places : Array.from({ length: points }, () => random.pick(random.pick(kinds)));
   for (const place of chosen) {
     const fault: Fault = {
       ...place,
@@ -251,7 +249,8 @@ async function runWithFault(
     undone: () => [before],
     unknown: () => [before, ...statesIfDone(last, before)],
   }[outcome]();
-  const allowedNow = written === undefined ? allowed : withEnd(allowed, written, (await imageStateOf(files)).disk);
+  const allowedNow =
+    written === undefined ? allowed : withEnd(allowed, written, (await imageStateOf(files)).disk);
   const noLeaks = closes && outcome !== "unknown" && fault?.repeat !== "from-then-on";
   await expectImageState(files, allowedNow, { noLeaks });
   return [...storages.values()];
