@@ -1,5 +1,6 @@
 /** All mistakes that are planted. */
 import type { Mutation } from "./mutation.ts";
+import { AFTERWARDS } from "./planted/afterwards.ts";
 import { GUEST_DATA } from "./planted/guest-data.ts";
 import { ORDER } from "./planted/order.ts";
 import { OTHER_PLACES } from "./planted/other-places.ts";
@@ -14,4 +15,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...TRANSACTIONS,
   ...REPAIRS,
   ...OTHER_PLACES,
+  ...AFTERWARDS,
 ];

@@ -367,7 +367,8 @@ export class Qcow2Image implements WritableDisk {
 
   /**
    * Changes the virtual size. What becomes visible reads as zeroes; what lies behind a smaller size is lost. Internal
-   * snapshots keep their own size. A power cut leaves the one size or the other.
+   * snapshots keep their own size. A power cut leaves the one size or the other. A data file is cut off last of all: if that
+   * fails, this does, and the disk has its new size.
    * @throws Qcow2Error "invalid-option" for a size that is no multiple of 512 or too large, for a smaller one without
    *   `shrink`, or a preallocation of nothing; "unsupported" for snapshots in a version 2 image; and as
    *   {@link createSnapshot}

@@ -91,3 +91,26 @@ it("an image within a larger file can be used like any other", async () => {
   expectBytes(into, random);
   expect(await reopened.check()).toMatchObject({ corruptions: 0, leaks: 0 });
 });
+
+it("rebuilds the refcounts of a dirty image in a part of fixed length within that part", async () => {
+  const whole = new MemoryStorage({ bytes: new Uint8Array(40 * 4096) });
+  const created = await Qcow2Image.create({ storage: whole, size: 2 ** 20, clusterSize: 4096 });
+  await created.write({ offset: 70_000, from: random });
+  await created.close();
+  const bytes = new Uint8Array(1000 + 40 * 4096 + 1000).fill(0xa5);
+  bytes.fill(0, 1000, 1000 + 40 * 4096);
+  bytes.set(whole.toBytes(), 1000);
+  // The dirty bit.
+  bytes[1000 + 79] = 1;
+  const around = await wholeOf(bytes);
+  const part = await PartOfStorage.open(around, { offset: 1000, length: 40 * 4096 });
+  expect(part.fixedSize).toBe(true);
+  const image = await Qcow2Image.open({ storage: part, discard: "unmap" });
+  const into = new Uint8Array(random.length);
+  await image.read({ offset: 70_000, into });
+  expectBytes(into, random);
+  await image.discard({ offset: 0, length: 2 ** 20 });
+  expect(await image.check()).toMatchObject({ corruptions: 0 });
+  await image.close();
+  expectBytes(around.toBytes().subarray(1000 + 40 * 4096), new Uint8Array(1000).fill(0xa5));
+});

@@ -98,7 +98,8 @@ it("a part of a file is an image of its own, and can be written in place", async
     await disk.write({ offset: 2 * CLUSTER, from: new Uint8Array([5]) });
     // A new cluster does not fit.
     await expect(disk.write({ offset: 0, from: new Uint8Array(1) })).rejects.toMatchObject({
-      code: "unsupported",
+      code: "io",
+      data: { errno: "ENOSPC" },
     });
   }
   const after = await fs.readFile(inDirectory("archive"));

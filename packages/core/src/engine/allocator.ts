@@ -101,8 +101,13 @@ export class Allocator {
       this.#assertAllocatable(first, count);
       this.#image.refcounts.setInBlock(block, first, count, 1);
     }
-    this.#firstMaybeFree = first + count;
+    this.#goOnFrom(cluster, first + count);
     return { first, count };
+  }
+
+  /** Clusters `from` .. `next` are in use: the next search passes them over, unless one before them was freed meanwhile. */
+  #goOnFrom(from: number, next: number): void {
+    if (this.#firstMaybeFree === from) this.#firstMaybeFree = next;
   }
 
   /**
@@ -127,17 +132,20 @@ export class Allocator {
     const room = (cluster + 1) * layout.geometry.clusterSize - offset;
     const isLonger = length > room;
     if (isLonger && !(await this.#allocateExactly(cluster + 1))) return undefined;
-    const counted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
-      // It may have been given up meanwhile, or be shared by as many as its refcount can say.
-      if (block === undefined || this.#freeByte !== offset) return false;
-      const refcount = this.#refcountIn(block, cluster);
-      if (refcount === 0 || refcount >= refcounts.codec.maximum) return false;
-      refcounts.setInBlock(block, cluster, 1, refcount + 1);
-      return true;
-    });
-    if (counted) return offset;
-    if (isLonger) this.#commit.free(cluster + 1, 1);
-    return undefined;
+    let isCounted = false;
+    try {
+      isCounted = await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
+        // It may have been given up meanwhile, or be shared by as many as its refcount can say.
+        if (block === undefined || this.#freeByte !== offset) return false;
+        const refcount = this.#refcountIn(block, cluster);
+        if (refcount === 0 || refcount >= refcounts.codec.maximum) return false;
+        refcounts.setInBlock(block, cluster, 1, refcount + 1);
+        return true;
+      });
+    } finally {
+      if (isLonger && !isCounted) this.#commit.free(cluster + 1, 1);
+    }
+    return isCounted ? offset : undefined;
   }
 
   #refcountIn(block: CachedTable, cluster: number): number {
@@ -147,7 +155,8 @@ export class Allocator {
 
   async #allocateExactly(cluster: number): Promise<boolean> {
     const { refcounts } = this.#image;
-    if (this.#proof.isSuspect(cluster)) return false;
+    // There may be room elsewhere.
+    if (this.#proof.isSuspect(cluster) || cluster >= (this.#endCluster ?? Infinity)) return false;
     return await refcounts.withBlock(refcounts.blockIndexOf(cluster), (block) => {
       if (block === undefined || this.#refcountIn(block, cluster) !== 0) return false;
       this.#assertAllocatable(cluster, 1);
@@ -159,14 +168,17 @@ export class Allocator {
   /** Puts a new refcount block at `cluster`, which it counts itself; the search goes on behind it. */
   #addRefcountBlock(blockIndex: number, cluster: number): AllocatedClusters {
     const { refcounts, layout } = this.#image;
-    if (this.#isUncounted(cluster)) return { first: cluster + 1, count: 0 };
+    if (this.#isUncounted(cluster)) {
+      this.#goOnFrom(cluster, cluster + 1);
+      return { first: cluster + 1, count: 0 };
+    }
     this.#assertAllocatable(cluster, 1);
     const offset = cluster * layout.geometry.clusterSize;
     const block = refcounts.blocks.addNew(offset);
     refcounts.setInBlock(block, cluster, 1, 1);
     refcounts.setBlockOffset(blockIndex, offset);
     this.#file.metadata?.add("refcount-block", cluster);
-    this.#firstMaybeFree = cluster + 1;
+    this.#goOnFrom(cluster, cluster + 1);
     return { first: cluster + 1, count: 0 };
   }
 

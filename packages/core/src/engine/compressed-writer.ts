@@ -4,6 +4,7 @@ import { assert, Qcow2Error } from "../errors.ts";
 import { roundUp } from "../format/geometry.ts";
 import { encodeCompressedDescriptor } from "../format/l2-entry.ts";
 import { SECTOR_SIZE } from "../limits.ts";
+import { allEnded } from "./bounded.ts";
 import { entryAt, entryOf, writeGuestData } from "./guest-writer.ts";
 import { freeEntryClusters, writeCompressedEntry } from "./l2-editing.ts";
 import { releaseSlice, writableSlice } from "./l2-tables.ts";
@@ -63,8 +64,8 @@ export class CompressedWriter {
    * not have. No other request may be under way.
    */
   async padFile(): Promise<void> {
-    if (!this.#hasWritten) return;
     const { storage } = this.#context.image;
+    if (!this.#hasWritten || storage.fixedSize === true) return;
     const size = await storage.size();
     if (size % SECTOR_SIZE !== 0) await storage.truncate(roundUp(size, SECTOR_SIZE));
   }
@@ -210,8 +211,7 @@ async function compressClusters(
     // Checked before: this codec can compress.
     jobs.push(codec.compress?.(clusters.subarray(start, start + clusterSize)) ?? clusters);
   }
-  await Promise.allSettled(jobs);
-  return await Promise.all(jobs);
+  return await allEnded(jobs);
 }
 
 function joined(pieces: readonly StoredPiece[]): Uint8Array {

@@ -1,4 +1,5 @@
 /** Writes a new, empty image: tables first, the header last, so that what is incomplete never looks like an image. */
+import { refuseOption } from "../errors.ts";
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPATIBLE_LAZY_REFCOUNTS,
@@ -27,6 +28,9 @@ import { writeStandardEntry } from "./l2-editing.ts";
  * @throws Qcow2Error "invalid-option"
  */
 export function assertCreateOptions(options: CreateOptions): void {
+  if (options.dataFile?.storage === options.storage) {
+    refuseOption("data_file", "An image cannot be its own data file");
+  }
   planCreation(options);
 }
 

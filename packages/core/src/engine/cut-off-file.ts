@@ -6,7 +6,7 @@ import type { WriteContext } from "./write-context.ts";
  * Nothing is cut off where clusters were not given up, and none that anything refers to, whatever its refcount says.
  */
 export async function cutOffUnusedEnd({ image, file, commit, proof }: WriteContext): Promise<void> {
-  if (image.discard !== "unmap" || !commit.hasFreed) return;
+  if (image.discard !== "unmap" || !commit.hasFreed || image.storage.fixedSize === true) return;
   await proof.prove(image);
   const { clusterSize } = image.layout.geometry;
   const fileSize = await image.storage.size();

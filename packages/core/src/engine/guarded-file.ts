@@ -31,6 +31,7 @@ export class GuardedFile {
   #failure: Qcow2Error | undefined;
   /** The failure is damage that was met, and marked. */
   #isDamaged = false;
+  #isRetired = false;
   /** Host bytes before this are in the file, or in the cluster that it ends in. */
   #knownEnd = 0;
   /** Of the image file and of the file that guest data is in: nothing is promised for either once one has failed. */
@@ -146,6 +147,15 @@ export class GuardedFile {
             operation: "write to",
             name: this.#image.storage.name,
           });
+  }
+
+  /** Notes that the image has other tables from now on: whoever knows the old ones alone must not go on. */
+  retire(): void {
+    this.#isRetired = true;
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired;
   }
 
   /** True once {@link assertSound} throws. */

@@ -3,6 +3,7 @@ import { assert } from "../errors.ts";
 import { type Geometry, roundDown, roundUp } from "../format/geometry.ts";
 import type { Storage } from "../storage/storage.ts";
 import { partOfStoredBytes, type StoredBytes } from "../storage/stored-bytes.ts";
+import { allEnded } from "./bounded.ts";
 import { leadsNowhere } from "./guarded-file.ts";
 import {
   type ClusterEntry,
@@ -294,7 +295,7 @@ async function writeRun(context: WriteContext, run: WriteRun, data: GuestData): 
   if (run.copyEnd - run.copyStart <= MAX_JOINED_WRITE_BYTES) {
     const joined = new Uint8Array(run.copyEnd - run.copyStart);
     joined.set(data, headBytes);
-    await Promise.all([
+    await allEnded([
       readEdge(context, run.copyStart, joined.subarray(0, headBytes)),
       readEdge(context, run.end, joined.subarray(headBytes + data.length)),
     ]);
@@ -303,7 +304,7 @@ async function writeRun(context: WriteContext, run: WriteRun, data: GuestData): 
   }
   const head = new Uint8Array(headBytes);
   const tail = new Uint8Array(tailBytes);
-  await Promise.all([readEdge(context, run.copyStart, head), readEdge(context, run.end, tail)]);
+  await allEnded([readEdge(context, run.copyStart, head), readEdge(context, run.end, tail)]);
   if (headBytes > 0) await writeGuestBytes(context, hostStart, head);
   await writeGuestBytes(context, hostStart + headBytes, data);
   if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);

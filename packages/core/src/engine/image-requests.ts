@@ -303,8 +303,13 @@ export class ImageRequests {
     const writer = this.#plain;
     let giveBack: GiveBack;
     try {
+      // The next writer knows nothing of what this one has left at the end of the file.
+      await this.#writers?.compressed.padFile();
       await beginChangingMetadata(writer);
       giveBack = await work(writer);
+    } catch (error) {
+      if (writer.file.isRetired) writer.file.refuse(error);
+      throw error;
     } finally {
       await writer.file.settled();
     }
@@ -335,6 +340,7 @@ export class ImageRequests {
       ranges: this.#ranges,
       reads: this.#reads,
       proof: this.#proof,
+      hasFreed: this.#writers?.plain.commit.hasFreed ?? false,
     });
     this.#writers = { plain, compressed: new CompressedWriter(plain) };
   }

@@ -36,6 +36,8 @@ export interface MetadataCommitOptions {
   readonly reads: Epochs;
   /** Whoever frees has had it made before. */
   readonly proof: ReferenceProof;
+  /** Clusters became free before this commit was made. Default false. */
+  readonly hasFreed?: boolean | undefined;
   /** Called for each host cluster that nothing refers to any more, before its refcount says so. */
   readonly onUnused: (cluster: number) => void;
   /** Called for each host cluster whose refcount became 0: it may be allocated. */
@@ -47,11 +49,12 @@ export class MetadataCommit {
   readonly #image: OpenImage;
   readonly #mutex = new Mutex();
   #pendingFrees: ClusterRun[] = [];
-  #hasFreed = false;
+  #hasFreed: boolean;
 
   constructor(options: MetadataCommitOptions) {
     this.#options = options;
     this.#image = options.image;
+    this.#hasFreed = options.hasFreed ?? false;
   }
 
   /** One reference less to each cluster of the run, as soon as nothing on disk refers to it any more. */
@@ -81,7 +84,7 @@ export class MetadataCommit {
     );
   }
 
-  /** True if a host cluster became free. */
+  /** True if a host cluster became free since the image was opened. */
   get hasFreed(): boolean {
     return this.#hasFreed;
   }

@@ -346,7 +346,12 @@ async function openDataStorage(
       structure: "data file extension",
     });
   }
-  return references.openDataFile({ name: layout.dataFile, from: storage.name, readOnly });
+  const dataStorage = await references.openDataFile({ name: layout.dataFile, from: storage.name, readOnly });
+  if (dataStorage !== storage) return dataStorage;
+  // Guest data would be written over the tables.
+  throw new Qcow2Error("invalid-image", "The image names itself as its external data file", {
+    structure: "data file extension",
+  });
 }
 
 async function openBacking(

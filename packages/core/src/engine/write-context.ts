@@ -21,10 +21,15 @@ export interface WriteContext {
   readonly reads: Epochs;
 }
 
-/** `ranges`, `reads` and `proof` outlive the context: whoever waits for them may go on with the next one. */
+/** What outlives a context: whoever waits for one of these may go on with the next context. */
+interface Lasting extends Pick<WriteContext, "ranges" | "reads" | "proof"> {
+  /** Clusters became free before: the end of the file may be unused. */
+  readonly hasFreed: boolean;
+}
+
 export function createWriteContext(
   image: OpenImage,
-  { ranges, reads, proof }: Pick<WriteContext, "ranges" | "reads" | "proof">,
+  { ranges, reads, proof, hasFreed }: Lasting,
 ): WriteContext {
   const { clusterSize } = image.layout.geometry;
   const file = new GuardedFile(image);
@@ -33,6 +38,7 @@ export function createWriteContext(
     file,
     reads,
     proof,
+    hasFreed,
     onUnused: (cluster) => {
       image.reader.forgetDecompressed();
       dropTables(image, cluster * clusterSize, clusterSize);

@@ -1,6 +1,7 @@
 /** Makes guest ranges read as zeroes, without writing zeroes wherever the format can say it in a table. */
 import type { Disk } from "../disk/disk.ts";
 import { roundDown, roundUp } from "../format/geometry.ts";
+import { allEnded } from "./bounded.ts";
 import { changeSlices } from "./change-slices.ts";
 import { punchDataFile, zeroRawDataFile } from "./data-file.ts";
 import { discardClusters } from "./discard.ts";
@@ -83,7 +84,7 @@ async function markableRange(context: WriteContext, start: number, end: number):
   }
   const head = { start: first, end: whole.start };
   const tail = { start: whole.end, end: last };
-  const [takesHead, takesTail] = await Promise.all(
+  const [takesHead, takesTail] = await allEnded(
     [head, tail].map((unit) => restReadsAsZeroes(context, unit, { start, end })),
   );
   const marked = { start: takesHead ? first : whole.start, end: takesTail ? last : whole.end };

@@ -17,6 +17,7 @@ export interface PartOfStorageOptions {
 export class PartOfStorage implements Storage, AsyncDisposable {
   readonly name: string;
   readonly readOnly: boolean;
+  readonly fixedSize: boolean;
   /** Where the part begins in the storage that holds the bytes, however many parts lie between. */
   readonly start: number;
   declare readonly extentAt?: (offset: number) => Promise<StorageExtent>;
@@ -31,6 +32,7 @@ export class PartOfStorage implements Storage, AsyncDisposable {
   private constructor(whole: Storage, { offset, length }: PartOfStorageOptions) {
     this.name = whole.name;
     this.readOnly = whole.readOnly;
+    this.fixedSize = length !== undefined || whole.fixedSize === true;
     this.start = offset + startOfPart(whole);
     this.#whole = whole;
     this.#offset = offset;

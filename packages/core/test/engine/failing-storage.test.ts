@@ -6,6 +6,7 @@ import {
   MemoryStorage,
   Qcow2Error,
   Qcow2Image,
+  RawDisk,
 } from "@qcow2/core";
 import { type FaultOptions, FaultyStorage, PlainStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
@@ -121,3 +122,43 @@ class HeaderOfUnknownFate extends KeptStorage {
     });
   }
 }
+
+it("nothing goes on behind a write, or zeroes, that failed at one of its ends", async () => {
+  class SlowThenFailing extends KeptStorage {
+    underWay = 0;
+
+    override async read(offset: number, into: Uint8Array): Promise<number> {
+      this.underWay++;
+      try {
+        // The first cluster's read fails at once, others take their time.
+        if (offset < 4096) throw new Qcow2Error("io", "failed", { operation: "read", name: this.name });
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return await super.read(offset, into);
+      } finally {
+        this.underWay--;
+      }
+    }
+  }
+  const below = new SlowThenFailing(new MemoryStorage({ bytes: new Uint8Array(1 << 20).fill(1) }), {
+    failAt: Number.POSITIVE_INFINITY,
+  });
+  const image = await Qcow2Image.create({
+    storage: new MemoryStorage(),
+    size: 1 << 20,
+    clusterSize: 4096,
+    backingFile: { name: "below", format: "raw" },
+    references: {
+      openBackingFile: async () => await RawDisk.open({ storage: below }),
+      openDataFile: () => expect.fail("there is none"),
+    },
+  });
+  const work = [
+    () => image.write({ offset: 100, from: new Uint8Array(8000) }),
+    () => image.writeZeroes({ offset: 100, length: 8000 }),
+  ];
+  for (const begin of work) {
+    await expect(begin()).rejects.toSatisfy((error) => isQcow2Error(error, "io"));
+    expect(below.underWay).toBe(0);
+  }
+  await image.close();
+});

@@ -1,6 +1,6 @@
 /** Images on storages that can neither grow nor shrink, as block devices: what is free inside is used. */
 import { checkStorage, isQcow2Error, MemoryStorage, Qcow2Image, type Storage } from "@qcow2/core";
-import { FixedSizeStorage, KeptStorage } from "@qcow2/testing";
+import { content, ENGINE_CODECS, FixedSizeStorage, KeptStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
 
 const CLUSTER = 4096;
@@ -116,4 +116,36 @@ it("says that there is no room, and leaves the image as it is", async () => {
   await image.close();
   expect((await bothOf(device)).equals(before)).toBe(true);
   expect(await checkStorage(device.storage)).toMatchObject({ corruptions: 0, leaks: 0 });
+});
+
+it("puts compressed data where there is room, although the last cluster of the device is full", async () => {
+  const clusters = 32;
+  const storage = new MemoryStorage({ bytes: new Uint8Array(clusters * CLUSTER) });
+  const open = (): Storage => new FixedSizeStorage(new KeptStorage(storage), clusters * CLUSTER);
+  const codecs = ENGINE_CODECS;
+  const image = await Qcow2Image.create({ storage: open(), size: 4 * SIZE, clusterSize: CLUSTER, codecs });
+  await image.write({ offset: 0, from: new Uint8Array(8 * CLUSTER).fill(1) });
+  let next = 8;
+  const fill = async (): Promise<void> => {
+    const random = content({ kind: "random", seed: next, length: 1500 });
+    for (;;) {
+      const from = new Uint8Array(CLUSTER);
+      from.set(random);
+      await image.writeCompressed({ offset: next * CLUSTER, from });
+      next++;
+    }
+  };
+  await expect(fill()).rejects.toSatisfy(
+    (error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC",
+  );
+  const full = next;
+  await image.discard({ offset: 0, length: 8 * CLUSTER });
+  await image.flush();
+  await expect(fill()).rejects.toSatisfy(
+    (error) => isQcow2Error(error, "io") && error.data.errno === "ENOSPC",
+  );
+  // Two of them to a cluster at least.
+  expect(next - full).toBeGreaterThanOrEqual(16);
+  await image.close();
+  expect(await checkStorage(storage)).toMatchObject({ corruptions: 0, leaks: 0 });
 });

@@ -10,7 +10,7 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
   const drawnContent = { content: fc.constantFrom(...CONTENT_KINDS), seed: fc.nat(0xffff) };
   const write = fc
     .record({
-      range: rangeArbitrary(size, fc.constantFrom(1, 512, clusterSize), clusterSize * 5),
+      range: writeRangeArbitrary(shape),
       ...drawnContent,
     })
     .map(({ range, ...rest }): EngineOperation => ({ kind: "write", ...range, ...rest }));
@@ -40,6 +40,27 @@ export function engineOperationArbitrary(shape: EngineShape): fc.Arbitrary<Engin
     { weight: 1, arbitrary: all },
     { weight: 3, arbitrary: fc.constant<EngineOperation>({ kind: "flush" }) },
   );
+}
+
+/** As {@link rangeArbitrary}; where the disk has more than one L2 table, many reach from what one maps to what the next does. */
+function writeRangeArbitrary({
+  clusterSize,
+  size,
+}: EngineShape): fc.Arbitrary<{ readonly offset: number; readonly length: number }> {
+  const unit = fc.constantFrom(1, 512, clusterSize);
+  const anywhere = rangeArbitrary(size, unit, clusterSize * 5);
+  // Entries have 8 bytes; a table is a cluster.
+  const coverage = (clusterSize / 8) * clusterSize;
+  const borders = Math.floor((size - 1) / coverage);
+  if (borders === 0) return anywhere;
+  const reach = fc.integer({ min: 1, max: 3 * clusterSize });
+  const across = fc
+    .record({ border: fc.integer({ min: 1, max: borders }), before: reach, behind: reach })
+    .map(({ border, before, behind }) => {
+      const offset = border * coverage - before;
+      return { offset, length: Math.min(before + behind, size - offset) };
+    });
+  return fc.oneof({ weight: 4, arbitrary: anywhere }, { weight: 1, arbitrary: across });
 }
 
 /**

@@ -17,15 +17,15 @@ export interface Fault {
 }
 
 export class FaultStorage extends WrappedStorage {
+  readonly role: "image" | "data";
   readonly #inner: Storage;
-  readonly #role: "image" | "data";
   readonly #fault: Fault | undefined;
   readonly #counts = new Map<string, number>();
 
   constructor(inner: Storage, role: "image" | "data", fault: Fault | undefined) {
     super(inner);
     this.#inner = inner;
-    this.#role = role;
+    this.role = role;
     this.#fault = fault;
     const { copyFrom } = inner;
     if (copyFrom === undefined) return;
@@ -60,7 +60,7 @@ export class FaultStorage extends WrappedStorage {
     const count = (this.#counts.get(kind) ?? 0) + 1;
     this.#counts.set(kind, count);
     const fault = this.#fault;
-    if (fault === undefined || fault.role !== this.#role || fault.kind !== kind) return undefined;
+    if (fault === undefined || fault.role !== this.role || fault.kind !== kind) return undefined;
     const isMet = fault.repeat === "once" ? count === fault.at : count >= fault.at;
     return isMet ? fault : undefined;
   }

@@ -87,6 +87,35 @@ class TakeAnew implements Command {
   }
 }
 
+/** Writes where the last operation was: in place, if that was a write. */
+class WriteAgain implements Command {
+  readonly #content: ContentKind;
+  readonly #seed: number;
+
+  constructor(drawn: { readonly content: ContentKind; readonly seed: number }) {
+    this.#content = drawn.content;
+    this.#seed = drawn.seed;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(model: ModelSide, real: EngineSide): Promise<void> {
+    const operation = { kind: "write", ...placeOf(real), content: this.#content, seed: this.#seed } as const;
+    await applyToImage(operation, real.image);
+    await applyToModel(operation, real.shape, model.disk);
+  }
+
+  toString(): string {
+    return `writeAgain(${this.#content}, ${this.#seed})`;
+  }
+}
+
+function placeOf({ place }: EngineSide): EngineSide["place"] {
+  return { offset: place.offset, length: place.length };
+}
+
 class Read implements Command {
   readonly #start: number;
   readonly #length: number;
@@ -204,6 +233,7 @@ export interface ModelCase {
 
 export function modelCaseArbitrary(shape: EngineShape): fc.Arbitrary<ModelCase> {
   const part = fc.nat(2 ** 20 - 1);
+  const written = fc.record({ content: fc.constantFrom(...CONTENT_KINDS), seed: fc.nat(0xffff) });
   const operate = engineOperationArbitrary(shape).map((operation): Command => new Operate(operation));
   const cacheBytes = fc.constantFrom(1, 1, 4096, 2 ** 20);
   const reopen = fc
@@ -219,9 +249,8 @@ export function modelCaseArbitrary(shape: EngineShape): fc.Arbitrary<ModelCase> 
         fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "anywhere")),
         fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "last place")),
         fc.tuple(part, part).map(([start, length]): Command => new Read(start, length, "last place")),
-        fc
-          .record({ content: fc.constantFrom(...CONTENT_KINDS), seed: fc.nat(0xffff) })
-          .map((drawn): Command => new TakeAnew(drawn)),
+        written.map((drawn): Command => new TakeAnew(drawn)),
+        written.map((drawn): Command => new WriteAgain(drawn)),
         reopen,
         fc.constant<Command>(new TakeSnapshot()),
       ],

@@ -33,13 +33,17 @@ export class ReferenceProof {
    * @throws Qcow2Error "needs-repair" if the refcounts say nothing that could be relied on, "io"; the signal's reason
    */
   async prove(image: OpenImage, signal?: AbortSignal | undefined): Promise<void> {
-    if (this.#isProved) return;
-    this.#proving ??= this.#prove(image, signal);
-    try {
-      await this.#proving;
-    } catch (error) {
-      this.#proving = undefined;
-      throw error;
+    while (!this.#isProved) {
+      const isOurs = this.#proving === undefined;
+      this.#proving ??= this.#prove(image, signal).finally(() => {
+        this.#proving = undefined;
+      });
+      try {
+        await this.#proving;
+      } catch (error) {
+        // What somebody else has begun may have ended by that one's signal: who waited for it begins anew.
+        if (isOurs) throw error;
+      }
     }
   }
 

@@ -47,8 +47,11 @@ export async function resizeImage(context: WriteContext, options: DiskResizeOpti
     },
     options,
   );
-  if (size < oldSize && layout.hasDataFile) await image.dataStorage.truncate(size);
-  return giveBack;
+  if (size >= oldSize || !layout.hasDataFile) return giveBack;
+  return async () => {
+    await giveBack();
+    await image.dataStorage.truncate(size);
+  };
 }
 
 /** True if a backing file is longer than the disk, or may be: one that the header names and that was not opened. */

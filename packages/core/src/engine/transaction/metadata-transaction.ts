@@ -25,7 +25,10 @@ export interface TransactionOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Gives freed space back to the host, where the image was opened so; never fails. */
+/**
+ * What is left to do when the new tables are in use: gives freed space back to the host, where the image was opened so. If
+ * it fails, the change was made all the same.
+ */
 export type GiveBack = () => Promise<void>;
 
 interface RunOptions extends TransactionOptions {
@@ -89,6 +92,7 @@ export class MetadataTransaction {
       context.file.refuse(error);
       throw error;
     }
+    context.file.retire();
     const givesBack = options.givesBack ?? context.image.discard === "unmap";
     return async () => {
       if (givesBack && transaction.refcounts.isChanged) await transaction.refcounts.giveBackFreed();

@@ -11,6 +11,7 @@ import {
 import { viewOf } from "../../format/uint64.ts";
 import { readExactly } from "../../storage/read-exactly.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { allEnded } from "../bounded.ts";
 import type { ImageLayout } from "../image-layout.ts";
 import type { OpenImage } from "../open-image.ts";
 import { findSuspects, WINDOW_CLUSTERS } from "../proof/find-suspects.ts";
@@ -120,7 +121,7 @@ async function compare({
     const end = Math.min(first + refcountsPerBlock, added.end);
     if (!isChanged && !added.mayHave(first, end) && !removed.mayHave(first, end)) continue;
     const [before, after] = isChanged
-      ? await Promise.all([readBlock(storage, from, clusterSize), readBlock(storage, to, clusterSize)])
+      ? await allEnded([readBlock(storage, from, clusterSize), readBlock(storage, to, clusterSize)])
       : [undefined, undefined];
     for (let entry = 0; first + entry < end; entry++) {
       const more = added.counts[first + entry] as number;
