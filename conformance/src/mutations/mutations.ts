@@ -1,6 +1,7 @@
 /** All mistakes that are planted. */
 import type { Mutation } from "./mutation.ts";
 import { AFTERWARDS } from "./planted/afterwards.ts";
+import { AROUND_THE_ENGINE } from "./planted/around-the-engine.ts";
 import { GUEST_DATA } from "./planted/guest-data.ts";
 import { ORDER } from "./planted/order.ts";
 import { OTHER_PLACES } from "./planted/other-places.ts";
@@ -16,4 +17,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...REPAIRS,
   ...OTHER_PLACES,
   ...AFTERWARDS,
+  ...AROUND_THE_ENGINE,
 ];

@@ -96,7 +96,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     file: REQUESTS,
     find: `    this.#tracking?.note(range.start, range.end);`,
     replace: "",
-    suite: "lives",
+    suite: "core-tests",
   },
   {
     name: "a bitmap that misses the last granule of a change",
@@ -131,7 +131,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     file: EDITOR,
     find: "clearBits(last, kept % (clusterSize * 8), clusterSize * 8);",
     replace: "",
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "the clusters of a bitmap that was cleared never given back",
@@ -140,29 +140,20 @@ export const TRANSACTIONS: readonly Mutation[] = [
     await this.#dropData(bitmap);`,
     replace: `const bitmap = this.#findConsistent(name);
     await this.#stored(bitmap);`,
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "a bitmap merged into one of other granularity bit by bit",
     file: EDITOR,
     find: "const first = Math.floor((range.start - start) / stored.granularity);",
     replace: "const first = Math.ceil((range.start - start) / stored.granularity);",
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "a name written over the one that the header still has",
     file: `${ENGINE}/header/replace-first-cluster.ts`,
     find: "if (usedRanges(next).some((range) => at >= range.start && at < range.end)) return undefined;",
     replace: "",
-    suite: "transactions",
-    shape: "over a backing file",
-  },
-  {
-    name: "feature names taken out of the header in the same write that moves a name there",
-    file: `${ENGINE}/header/write-first-cluster.ts`,
-    find: `    await write(0, clearing);
-    await flush();`,
-    replace: "    await write(0, clearing);",
     suite: "transactions",
     shape: "over a backing file",
   },
@@ -206,7 +197,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     file: SNAPSHOTS,
     find: "if (sameBytes(kept, shared)) return { virtualSize, l1Table };",
     replace: "if (kept.length > 0) return { virtualSize, l1Table };",
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "a snapshot taken of a disk that is still being written to",
@@ -293,7 +284,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     file: EXPAND,
     find: "if (isShared) this.#expanded.set(cluster, expanded);",
     replace: "",
-    suite: "transactions",
+    suite: "core-tests",
   },
   {
     name: "zero clusters over a backing file expanded to nothing",

@@ -132,6 +132,21 @@ it("stops at the abort of a long discard, with everything before it done", async
   expect(await checkStorage(storage)).toMatchObject({ corruptions: 0, leaks: 0 });
 });
 
+it("takes what was given up before it lets the file grow", async () => {
+  const storage = await filledImage();
+  const size = await storage.size();
+  const image = await open(storage, "ignore");
+  for (const start of [40, 8, 24]) {
+    const range = { offset: start * CLUSTER, length: 16 * CLUSTER };
+    await image.discard(range);
+    await image.flush();
+    await image.write({ offset: range.offset, from: new Uint8Array(range.length).fill(2) });
+    await image.flush();
+  }
+  expect(await storage.size()).toBe(size);
+  await image.close();
+});
+
 it("gives nothing back under a read that began before", async () => {
   const storage = await filledImage();
   const reading = new ReadsHeldUp(storage);
