@@ -9,7 +9,7 @@ import type { QemuRelease } from "../../qemu-release.ts";
 import type { Judges } from "../../requirement.ts";
 import { expectSameFiles } from "../../same-files.ts";
 import { expectSameBits } from "../../twins/dirty-ranges.ts";
-import { expectTwins, infoOf } from "../../twins/expect-twins.ts";
+import { expectTwins } from "../../twins/expect-twins.ts";
 import { Workbench } from "../../workbench.ts";
 import type { Property } from "../properties.ts";
 import { type ManagementCase, type ManagementStep, managementCaseArbitrary } from "./management-case.ts";
@@ -30,7 +30,7 @@ export const management: Property<ManagementCase> = {
     await expectTwins(reference, { ...twins, comparesMaps });
     if (drawn.backingUnits > 0) await expectTwins(reference, { ...twins, image: "base", comparesMaps });
     await expectSameBits(reference, theirs, ours);
-    for (const { id } of await snapshotsOf(reference, theirs)) {
+    for (const { id } of await snapshotsOf(theirs)) {
       for (const { folder: cwd } of [theirs, ours]) {
         const selector = `snapshot.id=${id}`;
         await reference.img(["convert", "-l", selector, "-O", "raw", "image", "snapshot"], { cwd });
@@ -72,7 +72,7 @@ async function run(
     case "write":
     case "zero":
     case "discard": {
-      const size = await sizeOf(qemu, theirs);
+      const size = await sizeOf(theirs);
       const offset = step.at * unit;
       const length = Math.min(step.units * unit, size - offset);
       if (length <= 0) return;
@@ -83,20 +83,20 @@ async function run(
       return;
     }
     case "snapshot-create": {
-      const taken = await snapshotsOf(qemu, theirs);
+      const taken = await snapshotsOf(theirs);
       await runBoth(["snapshot", "-c", `name ${Number(taken.at(-1)?.id ?? 0) + 1}`], qemu, twins);
       return;
     }
     case "snapshot-apply":
     case "snapshot-delete": {
-      const taken = await snapshotsOf(qemu, theirs);
+      const taken = await snapshotsOf(theirs);
       const chosen = taken[step.which % taken.length];
       if (chosen === undefined) return;
       await runBoth(["snapshot", step.kind === "snapshot-apply" ? "-a" : "-d", chosen.name], qemu, twins);
       return;
     }
     case "resize": {
-      const grows = step.units * unit > (await sizeOf(qemu, theirs));
+      const grows = step.units * unit > (await sizeOf(theirs));
       const how = grows ? `--preallocation=${step.preallocation}` : "--shrink";
       await runBoth(["resize", how, "IMAGE", String(step.units * unit)], qemu, twins);
       return;
@@ -110,11 +110,11 @@ async function run(
       await runBoth(["bitmap", ...step.words, "IMAGE", step.name], qemu, twins);
       return;
     case "commit":
-      if (!(await hasBacking(qemu, theirs))) return;
+      if (!(await hasBacking(theirs))) return;
       await runBoth(["commit", ...(step.keepsTop ? ["-d"] : [])], qemu, twins);
       return;
     case "rebase":
-      if (!(await hasBacking(qemu, theirs))) return;
+      if (!(await hasBacking(theirs))) return;
       await runBoth(["rebase", "-b", step.onto, ...(step.onto === "" ? [] : ["-F", "qcow2"])], qemu, twins);
       return;
     case "convert": {
@@ -153,21 +153,25 @@ interface ImageFacts {
   readonly snapshots?: readonly { readonly id: string; readonly name: string }[];
 }
 
-async function factsOf(qemu: QemuRelease, bench: Workbench): Promise<ImageFacts> {
-  return (await infoOf(qemu, "image", bench.folder)) as ImageFacts;
+/**
+ * What the next command can be. By our own command, which costs no process: it decides what is asked of both, and nothing
+ * that is held against anything.
+ */
+async function factsOf(bench: Workbench): Promise<ImageFacts> {
+  const { stdout } = await tryOursInProcess(["info", "--output=json", bench.path("image")]);
+  return JSON.parse(stdout) as ImageFacts;
 }
 
-async function sizeOf(qemu: QemuRelease, bench: Workbench): Promise<number> {
-  return (await factsOf(qemu, bench))["virtual-size"];
+async function sizeOf(bench: Workbench): Promise<number> {
+  return (await factsOf(bench))["virtual-size"];
 }
 
-async function hasBacking(qemu: QemuRelease, bench: Workbench): Promise<boolean> {
-  return (await factsOf(qemu, bench))["backing-filename"] !== undefined;
+async function hasBacking(bench: Workbench): Promise<boolean> {
+  return (await factsOf(bench))["backing-filename"] !== undefined;
 }
 
 async function snapshotsOf(
-  qemu: QemuRelease,
   bench: Workbench,
 ): Promise<readonly { readonly id: string; readonly name: string }[]> {
-  return (await factsOf(qemu, bench)).snapshots ?? [];
+  return (await factsOf(bench)).snapshots ?? [];
 }
