@@ -5,7 +5,7 @@ import { Workbench } from "../workbench.ts";
 import { MutatedRepository } from "./mutated-repository.ts";
 import type { Mutation } from "./mutation.ts";
 import { MUTATIONS } from "./mutations.ts";
-import { type Suite, suitesFor } from "./suites.ts";
+import { knownTests, type Suite, suitesFor } from "./suites.ts";
 
 const HELP = `Usage: npm run mutations -w @qcow2/conformance -- [options]
 
@@ -76,10 +76,8 @@ async function isNoticed(copy: MutatedRepository, mutation: Mutation): Promise<b
     const isOfTests = mutation.suite?.endsWith("-tests") ?? false;
     const found = isOfTests ? undefined : await firstLook(copy, mutation);
     if (found !== undefined || (values.quick && !isOfTests)) return found;
-    return await failingSuite(
-      copy,
-      suitesFor(mutation.file, mutation.suite).slice(0, values.quick ? 1 : undefined),
-    );
+    const all = suitesFor(mutation.file, mutation.suite).slice(0, values.quick ? 1 : undefined);
+    return await failingSuite(copy, [...knownTests(mutation), ...all]);
   });
   const verdict = failing === undefined ? "NOT NOTICED" : `caught by ${failing.suite}`;
   const seconds = ((Date.now() - started) / 1000).toFixed(0);

@@ -8,6 +8,8 @@ export interface Mutation {
   readonly replace: string;
   /** The suite that finds it, which is then asked first; any other may find it as well. */
   readonly suite?: string;
+  /** Of a suite of tests, the file that finds it, below the package's `test`: it is asked before all others. */
+  readonly tests?: string;
   /** The engine's shape on which that suite finds it. */
   readonly shape?: string;
 }

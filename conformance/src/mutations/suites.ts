@@ -1,5 +1,7 @@
 /** The suites of which one at least has to fail when a mistake was planted. */
 
+import type { Mutation } from "./mutation.ts";
+
 export interface Suite {
   readonly name: string;
   /** What vitest is given: files or folders of the copied repository. */
@@ -36,6 +38,12 @@ const SUITES_OF: Readonly<Record<string, readonly Suite[]>> = {
   convert: [{ name: "convert-tests", paths: ["packages/convert/test"] }],
   node: [{ name: "node-tests", paths: ["packages/node/test"] }],
 };
+
+/** The tests that are known to find a mistake, alone; none if nobody has said so. */
+export function knownTests({ file, suite = "", tests }: Mutation): readonly Suite[] {
+  const [, name = ""] = file.split("/");
+  return tests === undefined ? [] : [{ name: suite, paths: [`packages/${name}/test/${tests}`] }];
+}
 
 /** The suites for a mistake in a file of the sources, the one that is known to find it first. */
 export function suitesFor(file: string, first?: string | undefined): readonly Suite[] {

@@ -16,6 +16,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     replace: `  await image.dataStorage.truncate(size);
   return giveBack;`,
     suite: "core-tests",
+    tests: "engine/after-the-switch.test.ts",
   },
   {
     name: "compressed data at the end of the file forgotten with the tables",
@@ -23,6 +24,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "await this.#writers?.compressed.padFile();",
     replace: "",
     suite: "core-tests",
+    tests: "engine/after-the-switch.test.ts",
   },
   {
     name: "freed clusters at the end of the file forgotten with the tables",
@@ -30,6 +32,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "hasFreed: this.#writers?.plain.commit.hasFreed ?? false,",
     replace: "hasFreed: false,",
     suite: "core-tests",
+    tests: "engine/after-the-switch.test.ts",
   },
   {
     name: "a cluster that is freed during a search passed over by all later ones",
@@ -51,6 +54,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "if (isOurs) throw error;",
     replace: "throw error;",
     suite: "core-tests",
+    tests: "engine/aborting-beside-others.test.ts",
   },
   {
     name: "a write that ends while one of its edges is still being read",
@@ -58,6 +62,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "await allEnded([\n",
     replace: "await Promise.all([\n",
     suite: "core-tests",
+    tests: "engine/failing-storage.test.ts",
   },
   {
     name: "a change that was given up before its turn made all the same",
@@ -65,6 +70,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "      signal.throwIfAborted();\n",
     replace: "",
     suite: "core-tests",
+    tests: "engine/waiting-requests.test.ts",
   },
   {
     name: "a write that waited for a smaller disk done behind its end",
@@ -72,6 +78,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "            assertDiskRange(offset, length, this.#image.size);\n            const writers",
     replace: "            const writers",
     suite: "core-tests",
+    tests: "engine/waiting-requests.test.ts",
   },
   {
     name: "the last sector that a data file holds behind the disk's end shown when it grows",
@@ -79,5 +86,6 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "Math.min(fileSize, size) - oldSize",
     replace: "Math.min(fileSize, size) - oldSize - 512",
     suite: "core-tests",
+    tests: "engine/waiting-requests.test.ts",
   },
 ];

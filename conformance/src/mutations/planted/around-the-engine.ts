@@ -11,6 +11,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "await this.storage.write(end - 1, new Uint8Array(1));",
     replace: "await this.storage.truncate(end);",
     suite: "core-tests",
+    tests: "engine/raw-disk.test.ts",
   },
   {
     name: "bytes that a stream had gathered lost when the chunk behind them fills the piece",
@@ -18,6 +19,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "if (length === pieceLength) {",
     replace: "if (length === pieceLength - this.#gathered) {",
     suite: "core-tests",
+    tests: "disk-streams.test.ts",
   },
   {
     name: "a hole that is punched beyond the end of a part of a storage",
@@ -25,6 +27,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "const clipped = this.#length === undefined ? bytes : Math.min(bytes, this.#length - at);",
     replace: "const clipped = bytes;",
     suite: "core-tests",
+    tests: "part-of-storage.test.ts",
   },
   {
     name: "the last cluster of compressed data that could not be linked never given back",
@@ -32,6 +35,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "commit.free(first, last - first + 1);",
     replace: "commit.free(first, Math.max(1, last - first));",
     suite: "core-tests",
+    tests: "engine/compressed-space.test.ts",
   },
   {
     name: "the disk size of a snapshot not read unless an instruction count follows it",
@@ -46,6 +50,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "mendSubclusters(l2, at, offset !== 0 || (hasDataFile && isCopied(high)));",
     replace: "mendSubclusters(l2, at, offset !== 0);",
     suite: "core-tests",
+    tests: "engine/repair/data-file.test.ts",
   },
   {
     name: "a write through an entry that leads beyond the file, to where nothing was allocated",
@@ -53,6 +58,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: `if (end > this.#knownEnd) this.refuseDamage(leadsNowhere("L2 table", offset));`,
     replace: "",
     suite: "core-tests",
+    tests: "engine/damaged-metadata.test.ts",
   },
   {
     name: "what lies behind the end of a layer that the target's backing file provides left to it, too",

@@ -58,6 +58,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (tailBytes > 0) await writeGuestBytes(context, hostStart + headBytes + data.length, tail);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/large-writes.test.ts",
   },
   {
     name: "the head of a large copy-on-write dropped",
@@ -65,6 +66,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "if (headBytes > 0) await writeGuestBytes(context, hostStart, head);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/large-writes.test.ts",
   },
   {
     name: "the data of a large copy-on-write written where its head belongs",
@@ -72,6 +74,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "await writeGuestBytes(context, hostStart + headBytes, data);",
     replace: "await writeGuestBytes(context, hostStart, data);",
     suite: "core-tests",
+    tests: "engine/large-writes.test.ts",
   },
   {
     name: "zeroes on an overlay that let the backing file show through",
@@ -145,6 +148,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     replace: `          hostStartOf(context, run),
           partOf(from, run.start - at, run.end - at),`,
     suite: "core-tests",
+    tests: "engine/large-writes.test.ts",
   },
   {
     name: "clusters allocated in pieces that all begin where the first does",
@@ -198,6 +202,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "near.inputStart + hostOffset - near.hostOffset",
     replace: "batch.inputLength",
     suite: "core-tests",
+    tests: "engine/reading-compressed.test.ts",
   },
   {
     name: "a part of a batch of compressed clusters that does not grow with what is added to it",
@@ -205,6 +210,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "else near.length = inputLength - near.inputStart;",
     replace: "else near.length = Math.max(near.length, length);",
     suite: "core-tests",
+    tests: "engine/reading-compressed.test.ts",
   },
   {
     name: "a part of a decompressed cluster that is always its beginning",
@@ -227,6 +233,7 @@ export const GUEST_DATA: readonly Mutation[] = [
     find: "return slice.getUint32(entryAt + 8) === 0 && slice.getUint32(entryAt + 12) === 0xffffffff;",
     replace: "return slice.getUint32(entryAt + 8) === 0 && (slice.getUint32(entryAt + 12) & 1) === 1;",
     suite: "core-tests",
+    tests: "engine/reading-one-cluster.test.ts",
   },
   {
     name: "extents that are neighbours for the guest joined although they are not on the host",

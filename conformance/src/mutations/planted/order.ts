@@ -81,6 +81,7 @@ export const ORDER: readonly Mutation[] = [
     find: "if (this.#running === undefined) return this.#begin();",
     replace: "if (this.#next === undefined) return this.#begin();",
     suite: "core-tests",
+    tests: "engine/final-flush.test.ts",
   },
   {
     name: "what a failed write allocated never given back",

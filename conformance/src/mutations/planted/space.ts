@@ -65,6 +65,7 @@ export const SPACE: readonly Mutation[] = [
     await giveBack();`,
     replace: "await giveBack();",
     suite: "core-tests",
+    tests: "engine/giving-back-space.test.ts",
   },
   {
     name: "a changed table evicted before it was written",
@@ -114,6 +115,7 @@ export const SPACE: readonly Mutation[] = [
     find: "if (isLonger && !isCounted) this.#commit.free(cluster + 1, 1);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/compressed-space.test.ts",
   },
   {
     name: "a run of free clusters taken without looking at its last ones",
@@ -154,6 +156,7 @@ export const SPACE: readonly Mutation[] = [
     find: "this.#firstMaybeFree = Math.min(this.#firstMaybeFree, cluster);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/giving-back-space.test.ts",
   },
   {
     name: "a run of freed clusters that two refcount blocks count freed in the first only",
@@ -161,6 +164,7 @@ export const SPACE: readonly Mutation[] = [
     find: "frees.push({ first: blockEnd, count: first + count - blockEnd });",
     replace: "",
     suite: "core-tests",
+    tests: "engine/compressed-space.test.ts",
   },
   {
     name: "a cluster with several users freed by the first that gives it up",
@@ -189,6 +193,7 @@ export const SPACE: readonly Mutation[] = [
     find: "await mapping.l2Slices.with(oldOffset + at, (slice) => slice.bytes.slice())",
     replace: "await mapping.l2Slices.with(oldOffset, (slice) => slice.bytes.slice())",
     suite: "core-tests",
+    tests: "engine/large-writes.test.ts",
   },
   {
     name: "the file cut off within the last cluster in use",

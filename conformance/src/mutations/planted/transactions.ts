@@ -37,6 +37,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "context.file.refuse(error);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/failing-storage.test.ts",
   },
   {
     name: "what lay behind the end of a disk shown when it grows",
@@ -59,6 +60,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "await writeZeroBytes(dataStorage, oldSize, Math.min(fileSize, size) - oldSize, signal);",
     replace: ";",
     suite: "core-tests",
+    tests: "engine/waiting-requests.test.ts",
   },
   {
     name: "a data file cut off before the image is smaller",
@@ -97,6 +99,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: `    this.#tracking?.note(range.start, range.end);`,
     replace: "",
     suite: "core-tests",
+    tests: "engine/bitmaps.test.ts",
   },
   {
     name: "a bitmap that misses the last granule of a change",
@@ -132,6 +135,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "clearBits(last, kept % (clusterSize * 8), clusterSize * 8);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/bitmaps.test.ts",
   },
   {
     name: "the clusters of a bitmap that was cleared never given back",
@@ -141,6 +145,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     replace: `const bitmap = this.#findConsistent(name);
     await this.#stored(bitmap);`,
     suite: "core-tests",
+    tests: "engine/bitmaps.test.ts",
   },
   {
     name: "a bitmap merged into one of other granularity bit by bit",
@@ -148,6 +153,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "const first = Math.floor((range.start - start) / stored.granularity);",
     replace: "const first = Math.ceil((range.start - start) / stored.granularity);",
     suite: "core-tests",
+    tests: "engine/bitmaps.test.ts",
   },
   {
     name: "a name written over the one that the header still has",
@@ -198,6 +204,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "if (sameBytes(kept, shared)) return { virtualSize, l1Table };",
     replace: "if (kept.length > 0) return { virtualSize, l1Table };",
     suite: "core-tests",
+    tests: "engine/snapshots.test.ts",
   },
   {
     name: "a snapshot taken of a disk that is still being written to",
@@ -227,6 +234,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "            const writers = this.#writers as Writers;",
     replace: "            this.assertOpen();\n            const writers = this.#writers as Writers;",
     suite: "core-tests",
+    tests: "engine/accepted-requests.test.ts",
   },
   {
     name: "a map that goes on with another disk",
@@ -234,6 +242,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "if (otherDisk) this.#disk = {};",
     replace: "",
     suite: "core-tests",
+    tests: "engine/looking-beside-changes.test.ts",
   },
   {
     name: "dirty ranges read where other bits are stored by now",
@@ -241,6 +250,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "if (now.bitmapContents.includes(content)) return read();",
     replace: 'if (now.bitmapContents.includes(content) || name !== "") return read();',
     suite: "core-tests",
+    tests: "engine/looking-beside-changes.test.ts",
   },
   {
     name: "tables kept in memory after they were replaced as a whole",
@@ -285,6 +295,7 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "if (isShared) this.#expanded.set(cluster, expanded);",
     replace: "",
     suite: "core-tests",
+    tests: "engine/zero-clusters-expanded.test.ts",
   },
   {
     name: "zero clusters over a backing file expanded to nothing",
@@ -307,5 +318,6 @@ export const TRANSACTIONS: readonly Mutation[] = [
     find: "await replace((writer) => changeBackingFile(writer, backing), { backing: after, otherDisk: true });",
     replace: "await replace((writer) => changeBackingFile(writer, backing), { otherDisk: true });",
     suite: "core-tests",
+    tests: "engine/other-backing.test.ts",
   },
 ];

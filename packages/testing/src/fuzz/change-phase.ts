@@ -48,7 +48,7 @@ export async function change(options: ChangesOptions): Promise<void> {
     const state: ChangeState = { image, files, expected, context, claimed, isTrusted: true };
     for (const step of changes) {
       await applyChange(state, step);
-      if (mayAlias && WRITES_THROUGH.has(step.kind)) state.isTrusted = false;
+      if (mayAlias && writesThrough(step)) state.isTrusted = false;
       if (!state.isTrusted) continue;
       await expectActive(state, step.kind, metadataOnly);
     }
@@ -77,6 +77,11 @@ const WRITES_THROUGH: ReadonlySet<FuzzChange["kind"]> = new Set<FuzzChange["kind
   "discard",
   "reveal",
 ]);
+
+/** A disk that grows with its clusters allocated has new entries in the tables that it has: what reads those changes. */
+function writesThrough(step: FuzzChange): boolean {
+  return WRITES_THROUGH.has(step.kind) || (step.kind === "resize" && step.preallocation !== "off");
+}
 
 interface ChangeState {
   readonly image: Qcow2Image;

@@ -40,7 +40,10 @@ export interface SnapshotSurvey {
   readonly problem: string | undefined;
   /** Entries say what none may say, or the count is too high; nothing is lost by storing `entries` instead. */
   readonly needsRewriting: boolean;
-  /** Bytes from the start of the table to the end of the last entry, or of the first that cannot be read. */
+  /**
+   * Bytes from the start of the table to the end of the last entry, or of the first that cannot be read; to the end of the
+   * file at most if an entry has more extra data than any may have.
+   */
   readonly tableBytes: number;
 }
 
@@ -52,10 +55,15 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
   let tableBytes = 0;
   let needsRewriting = false;
   let hasCutEntry = false;
-  const result = (problem?: string): SnapshotSurvey => ({ entries, problem, needsRewriting, tableBytes });
+  const fileSize = await storage.size();
+  const result = (problem?: string): SnapshotSurvey => {
+    // A length that no entry may have is no claim to what lies behind the end of the file.
+    const present = Math.max(0, fileSize - Number(snapshotsOffset));
+    const claimed = hasCutEntry ? Math.min(tableBytes, present) : tableBytes;
+    return { entries, problem, needsRewriting, tableBytes: claimed };
+  };
   if (snapshotCount === 0) return result();
   if (snapshotsOffset % BigInt(geometry.clusterSize) !== 0n) return result("its offset is not aligned");
-  const fileSize = await storage.size();
   if (snapshotsOffset >= BigInt(fileSize)) return result("it lies behind the end of the file");
   const window = new TableWindow(storage, Number(snapshotsOffset), "zeroes");
   try {
