@@ -2,7 +2,7 @@
 import { isQcow2Error, Qcow2Error } from "../../errors.ts";
 import { type BitmapDirectoryEntry, decodeBitmapDirectory } from "../../format/bitmap-directory.ts";
 import { BITMAP_TABLE_ENTRY_BYTES, bitmapTableEntry } from "../../format/bitmap-table-entry.ts";
-import { type Geometry, l1EntriesFor } from "../../format/geometry.ts";
+import { type Geometry, l1EntriesFor, roundDown, roundUp } from "../../format/geometry.ts";
 import { L1_ENTRY_BYTES, l1EntryOffset } from "../../format/l1-entry.ts";
 import { decodeCompressedDescriptor, isCompressed, standardOffset } from "../../format/l2-entry.ts";
 import {
@@ -85,13 +85,12 @@ class UseFinder {
     this.#add("refcounts", refcountTable);
     await this.#findRefcountBlocks(refcountTable);
     await this.#findBitmaps();
-    const { entries, tableBytes, problem } = await surveySnapshots(this.#storage, this.#layout);
+    const { entries, places, problem } = await surveySnapshots(this.#storage, this.#layout);
     const readable = problem === undefined ? { extents: [], end: 0 } : await this.#readableSnapshots();
-    const table = {
-      offset: Number(this.#layout.header.snapshotsOffset),
-      length: Math.max(tableBytes, readable.end),
-    };
-    this.#add("directory", table);
+    const table = { offset: Number(this.#layout.header.snapshotsOffset), length: readable.end };
+    for (const place of wholeClusters([...places, table], this.#geometry.clusterSize)) {
+      this.#add("directory", place);
+    }
     const trees = new Map([["active", this.#l1Extent(l1Table, this.#layout.virtualSize)]]);
     for (const { location, entry } of entries) {
       if (location === undefined) continue;
@@ -258,4 +257,24 @@ class UseFinder {
       yield viewOf(bytes);
     }
   }
+}
+
+/** The clusters that `places` touch, each once. */
+function wholeClusters(places: readonly TableLocation[], clusterSize: number): TableLocation[] {
+  const touched = places
+    .filter(({ length }) => length > 0)
+    .map(({ offset, length }) => ({
+      start: roundDown(offset, clusterSize),
+      end: roundUp(offset + length, clusterSize),
+    }))
+    .sort((one, other) => one.start - other.start);
+  const joined: TableLocation[] = [];
+  for (const { start, end } of touched) {
+    const last = joined.at(-1);
+    if (last !== undefined && start <= last.offset + last.length) {
+      const length = Math.max(last.length, end - last.offset);
+      joined[joined.length - 1] = { offset: last.offset, length };
+    } else joined.push({ offset: start, length: end - start });
+  }
+  return joined;
 }

@@ -52,14 +52,14 @@ export async function mendSnapshots(
 ): Promise<MendedSnapshots> {
   const survey = await surveySnapshots(file.storage, layout);
   const irreparable = irreparableSnapshots(survey);
-  const table = { offset: Number(layout.header.snapshotsOffset), length: survey.tableBytes };
   const discarded = discardSnapshots ? irreparable : [];
   const left = discardSnapshots ? [] : irreparable;
   if (survey.problem !== undefined && !discardSnapshots) return { mended: 0, left, discarded };
   const kept = discardSnapshots
     ? survey.entries.filter(({ problem }) => problem === undefined)
     : survey.entries;
-  const isInTheWay = survey.entries.length > 0 && !file.isAlone("directory", table);
+  const isInTheWay =
+    survey.entries.length > 0 && survey.places.some((place) => !file.isAlone("directory", place));
   const moving = kept.filter((snapshot) => hasToMove(file, snapshot));
   if (discarded.length === 0 && !survey.needsRewriting && !isInTheWay && moving.length === 0) {
     return { mended: 0, left, discarded };

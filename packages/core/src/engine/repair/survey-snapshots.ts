@@ -41,10 +41,10 @@ export interface SnapshotSurvey {
   /** Entries say what none may say, or the count is too high; nothing is lost by storing `entries` instead. */
   readonly needsRewriting: boolean;
   /**
-   * Bytes from the start of the table to the end of the last entry, or of the first that cannot be read; to the end of the
-   * file at most if an entry has more extra data than any may have.
+   * Where the entries are, up to the last, or the first that cannot be read. Of extra data that is longer than any may be
+   * only the beginning counts: it is not read, and its length is no claim to whatever else is there, or comes there.
    */
-  readonly tableBytes: number;
+  readonly places: readonly TableLocation[];
 }
 
 /** @throws Qcow2Error "io" */
@@ -55,15 +55,11 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
   let tableBytes = 0;
   let needsRewriting = false;
   let hasCutEntry = false;
-  const fileSize = await storage.size();
-  const result = (problem?: string): SnapshotSurvey => {
-    // A length that no entry may have is no claim to what lies behind the end of the file.
-    const present = Math.max(0, fileSize - Number(snapshotsOffset));
-    const claimed = hasCutEntry ? Math.min(tableBytes, present) : tableBytes;
-    return { entries, problem, needsRewriting, tableBytes: claimed };
-  };
+  const places: TableLocation[] = [];
+  const result = (problem?: string): SnapshotSurvey => ({ entries, problem, needsRewriting, places });
   if (snapshotCount === 0) return result();
   if (snapshotsOffset % BigInt(geometry.clusterSize) !== 0n) return result("its offset is not aligned");
+  const fileSize = await storage.size();
   if (snapshotsOffset >= BigInt(fileSize)) return result("it lies behind the end of the file");
   const window = new TableWindow(storage, Number(snapshotsOffset), "zeroes");
   try {
@@ -76,8 +72,12 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
         return result(isEnd ? undefined : `entry ${index} is empty`);
       }
       if (index >= MAX_SNAPSHOTS) return result(`it has more than ${MAX_SNAPSHOTS} entries`);
-      const { bytes, end } = await entryBytesAt(window, at, fixed);
+      const { bytes, namesAt, end } = await entryBytesAt(window, at, fixed);
       const isCut = bytes.length < end - at;
+      const names = end - namesAt;
+      const start = Number(snapshotsOffset);
+      places.push({ offset: start + at, length: bytes.length - names });
+      places.push({ offset: start + namesAt, length: names });
       hasCutEntry ||= isCut;
       const entry = decodeSnapshotEntry(bytes, 0);
       tableBytes = end;
@@ -107,12 +107,12 @@ export async function surveySnapshots(storage: Storage, layout: ImageLayout): Pr
   return result();
 }
 
-/** The entry at `at`, with as much of its extra data as an entry may have, and where it ends in the table. */
+/** The entry at `at`, with as much of its extra data as an entry may have, and where its names begin and end in the table. */
 async function entryBytesAt(
   window: TableWindow,
   at: number,
   fixed: Uint8Array,
-): Promise<{ readonly bytes: Uint8Array; readonly end: number }> {
+): Promise<{ readonly bytes: Uint8Array; readonly namesAt: number; readonly end: number }> {
   const view = viewOf(fixed);
   const extra = view.getUint32(36);
   const keptExtra = Math.min(extra, MAX_SNAPSHOT_EXTRA_DATA_BYTES);
@@ -130,7 +130,7 @@ async function entryBytesAt(
   viewOf(bytes).setUint32(36, keptExtra);
   bytes.set(await window.bytesAt(at + SNAPSHOT_FIXED_BYTES, keptExtra), SNAPSHOT_FIXED_BYTES);
   bytes.set(await window.bytesAt(namesAt, namesLength), SNAPSHOT_FIXED_BYTES + keptExtra);
-  return { bytes, end: namesAt + namesLength };
+  return { bytes, namesAt, end: namesAt + namesLength };
 }
 
 function surveyed(entry: SnapshotEntry, { geometry }: ImageLayout, fileSize: number): SurveyedSnapshot {
