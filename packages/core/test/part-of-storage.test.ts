@@ -52,6 +52,16 @@ describe("a part of fixed length", () => {
     expectBytes(whole.toBytes(), expected);
   });
 
+  it("punches no hole into what lies behind it", async () => {
+    const whole = await wholeOf(random);
+    const storage = await part(whole);
+    await storage.punchHole?.(4000, 3000);
+    await storage.punchHole?.(5000, 100);
+    const expected = Uint8Array.from(random);
+    expected.fill(0, 5000, 6000);
+    expectBytes(whole.toBytes(), expected);
+  });
+
   it("has to lie within the whole", async () => {
     const whole = await wholeOf(random);
     expect(await codeOf(PartOfStorage.open(whole, { offset: 10_001 }))).toBe("out-of-range");

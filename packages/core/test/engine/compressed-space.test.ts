@@ -1,6 +1,7 @@
 /** Host clusters that compressed data takes, and gives back. */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
-import { type Codecs, MemoryStorage, Qcow2Image } from "@qcow2/core";
+import { type Codecs, checkStorage, isQcow2Error, MemoryStorage, Qcow2Error, Qcow2Image } from "@qcow2/core";
+import { KeptStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
 
 const CLUSTER = 512;
@@ -47,3 +48,38 @@ it.each([
   expect(await image.check()).toMatchObject({ corruptions: 0, leaks: 0, compressedClusters: 0 });
   await image.close();
 });
+
+it.each([1, 2, 7])(
+  "what was placed for %d clusters that could not be written is free again",
+  async (count) => {
+    const kept = new MemoryStorage();
+    const storage = new WritesThatFail(kept);
+    const size = CLUSTERS * CLUSTER;
+    const image = await Qcow2Image.create({ storage, size, clusterSize: CLUSTER, codecs });
+    // One cluster of data before, so that the next ends in another host cluster than it begins in.
+    await image.writeCompressed({ offset: 0, from: compressible().subarray(0, CLUSTER) });
+    storage.fails = true;
+    const write = image.writeCompressed({
+      offset: CLUSTER,
+      from: compressible().subarray(CLUSTER, (1 + count) * CLUSTER),
+    });
+    await expect(write).rejects.toSatisfy((error) => isQcow2Error(error, "io"));
+    storage.fails = false;
+    await image.close();
+    expect(await checkStorage(kept)).toMatchObject({ corruptions: 0, leaks: 0, compressedClusters: 1 });
+  },
+);
+
+/** Writes fail on demand, as on a full device. */
+class WritesThatFail extends KeptStorage {
+  fails = false;
+
+  override async write(offset: number, from: Uint8Array): Promise<void> {
+    if (!this.fails) return await super.write(offset, from);
+    throw new Qcow2Error("io", "Could not write to 'memory': No space left on device", {
+      operation: "write to",
+      name: "memory",
+      errno: "ENOSPC",
+    });
+  }
+}
