@@ -1,5 +1,5 @@
 /** Snapshots of images that others have left as this library would not. */
-import { MemoryStorage, Qcow2Image } from "@qcow2/core";
+import { isQcow2Error, MemoryStorage, Qcow2Image } from "@qcow2/core";
 import { KeptStorage } from "@qcow2/testing";
 import { expect, it } from "vitest";
 
@@ -46,4 +46,23 @@ it("applies one whose tables say that its clusters have one user: both have them
   await image.read({ offset: 0, into });
   expect(into.every((byte) => byte === 1)).toBe(true);
   expect(await image.check()).toMatchObject(CLEAN);
+});
+
+it("applies none whose disk would need a larger L1 table than there may be, and changes nothing", async () => {
+  const storage = new MemoryStorage();
+  const options = { storage: new KeptStorage(storage), size: SIZE, clusterSize: CLUSTER };
+  const before = await Qcow2Image.create(options);
+  await before.write({ offset: 0, from: new Uint8Array(SIZE).fill(1) });
+  await before.createSnapshot({ name: "first" });
+  await before.close();
+  const size = new Uint8Array(8);
+  new DataView(size.buffer).setBigUint64(0, 0x1f_ffff_ffff_fe00n);
+  await storage.write((await uint64At(storage, 64)) + 48, size);
+  const bytes = storage.toBytes();
+  const image = await Qcow2Image.open({ storage: new KeptStorage(storage) });
+  await expect(image.applySnapshot({ name: "first" })).rejects.toSatisfy((error) =>
+    isQcow2Error(error, "limit-exceeded"),
+  );
+  await image.close();
+  expect(Buffer.compare(storage.toBytes(), bytes)).toBe(0);
 });

@@ -71,9 +71,20 @@ export async function readSnapshotL1(
 
 /** An L1 table with at least the entries that a disk of `virtualSize` bytes needs. */
 export function l1ForSize(transaction: MetadataTransaction, l1: Uint8Array, virtualSize: number): Uint8Array {
-  const entries = l1EntriesFor(transaction.image.layout.geometry, virtualSize);
-  if (entries * L1_ENTRY_BYTES <= l1.length) return l1;
-  const longer = new Uint8Array(entries * L1_ENTRY_BYTES);
+  const length = l1EntriesFor(transaction.image.layout.geometry, virtualSize) * L1_ENTRY_BYTES;
+  if (length <= l1.length) return l1;
+  if (length > MAX_L1_BYTES) {
+    throw new Qcow2Error(
+      "limit-exceeded",
+      `A disk of ${virtualSize} bytes needs an L1 table that is too large`,
+      {
+        what: "L1 table bytes",
+        found: length,
+        maximum: MAX_L1_BYTES,
+      },
+    );
+  }
+  const longer = new Uint8Array(length);
   longer.set(l1);
   return longer;
 }
