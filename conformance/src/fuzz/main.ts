@@ -22,6 +22,9 @@ data that is lost or changed. Ends with 1 if anything was found; finds are made 
   --replay FILE   run a saved find again, and nothing else; also several
   --help          this text`;
 
+/** Milliseconds between two lines that tell how far it is. */
+const REPORT_MS = 60_000;
+
 const { values, positionals } = readCommandLine({
   help: HELP,
   allowPositionals: true,
@@ -70,10 +73,16 @@ async function fuzz(numbers: {
   console.log(`seed ${numbers.seed}, ${images === undefined ? `${minutes} minutes` : `${images} images`}`);
   const began = Date.now();
   const kinds = new Map<string, number>();
+  let nextReport = began + REPORT_MS;
   const figures = await runWorkers({
     ...numbers,
     images,
     until,
+    onProgress: (done) => {
+      if (Date.now() < nextReport) return;
+      nextReport = Date.now() + REPORT_MS;
+      console.error(`${done} images, ${kinds.size} kinds of finds, ${minutesSince(began)} min`);
+    },
     onFind: (find, { isNew, signature }) => {
       kinds.set(signature, (kinds.get(signature) ?? 0) + 1);
       if (isNew)
@@ -104,4 +113,8 @@ async function replay(files: readonly string[]): Promise<number> {
     }
   }
   return failed === 0 ? 0 : 1;
+}
+
+function minutesSince(began: number): string {
+  return ((Date.now() - began) / 60_000).toFixed(0);
 }

@@ -27,6 +27,8 @@ export interface FuzzRunOptions {
   readonly qemu: number;
   /** Make finds small. Default true. */
   readonly minimises?: boolean | undefined;
+  /** Told after each batch how many images were done by then. */
+  readonly onProgress?: ((done: number) => void) | undefined;
   readonly onFind: (
     find: SavedFind,
     options: { readonly isNew: boolean; readonly signature: string },
@@ -45,6 +47,7 @@ class FuzzRun {
   readonly #options: FuzzRunOptions;
   readonly #signatures = new Set<string>();
   #next: number;
+  #done = 0;
 
   constructor(options: FuzzRunOptions) {
     this.#options = options;
@@ -121,6 +124,8 @@ class FuzzRun {
         else {
           for (const [name, times] of message.figures)
             this.figures.set(name, (this.figures.get(name) ?? 0) + times);
+          this.#done += count;
+          this.#options.onProgress?.(this.#done);
           settle(undefined);
         }
       };
