@@ -1,4 +1,5 @@
 /** `npm run mutations -w @qcow2/conformance`: see `HELP`. */
+import { chmodSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import { readCommandLine } from "../command-line.ts";
 import { Workbench } from "../workbench.ts";
@@ -42,6 +43,8 @@ async function main(only: string, lists: boolean, jobs: number): Promise<number>
     return 1;
   }
   using bench = new Workbench("mutations");
+  // Some tests have another user do something in it.
+  chmodSync(bench.folder, 0o755);
   const copies = Array.from(
     { length: jobs },
     (_, index) => new MutatedRepository(bench.path(`copy-${index}`)),
