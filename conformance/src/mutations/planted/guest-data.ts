@@ -189,14 +189,6 @@ export const GUEST_DATA: readonly Mutation[] = [
     suite: "model",
   },
   {
-    name: "a compressed cluster that keeps its data bits when a part of it is zeroed",
-    file: ZERO_WRITER,
-    find: "allocBits: old.compressed ? 0 : allocBits,",
-    replace: "allocBits,",
-    suite: "model",
-    shape: "subclusters",
-  },
-  {
     name: "host bytes between compressed clusters that are read as if they were not there",
     file: `${ENGINE}/compressed-batches.ts`,
     find: "near.inputStart + hostOffset - near.hostOffset",

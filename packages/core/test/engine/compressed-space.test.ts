@@ -49,6 +49,23 @@ it.each([
   await image.close();
 });
 
+it("nothing of a compressed cluster that the disk ends in, once it is zeroed", async () => {
+  const clusterSize = 16_384;
+  const half = clusterSize / 2;
+  const storage = new MemoryStorage();
+  const size = clusterSize + half;
+  const image = await Qcow2Image.create({ storage, size, clusterSize, extendedL2: true, codecs });
+  await image.writeCompressed({ offset: clusterSize, from: new Uint8Array(half).fill(1) });
+  await image.writeZeroes({ offset: clusterSize, length: half });
+  await image.flush();
+  expect(await image.check()).toMatchObject({ corruptions: 0, leaks: 0, compressedClusters: 0 });
+  await image.resize({ size: 2 * clusterSize });
+  const into = new Uint8Array(clusterSize).fill(9);
+  await image.read({ offset: clusterSize, into });
+  expect(into.every((byte) => byte === 0)).toBe(true);
+  await image.close();
+});
+
 it.each([1, 2, 7])(
   "what was placed for %d clusters that could not be written is free again",
   async (count) => {
