@@ -1,9 +1,9 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDisk } from "@qcow2/node";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
-import { COMMAND, type Workspace, workspace } from "./run-command.ts";
+import { COMMAND, runIn, type Workspace, workspace } from "./run-command.ts";
 
 const MEGABYTE = 2 ** 20;
 
@@ -100,3 +100,28 @@ test.skipIf(process.platform === "win32")(
     expect((await readFile(at.file("bases/base.img"))).equals(committed(8))).toBe(true);
   },
 );
+
+test("a guest does not make a base that was guessed to be raw into an image that names files of the host", async () => {
+  const at = await workspace();
+  await writeFile(at.file("base.img"), Buffer.alloc(MEGABYTE, "b"));
+  await at.succeed("create", "-q", "-fqcow2", "-b", "base.img", "-Fraw", "top.qcow2");
+  const disk = await openDisk({ path: at.file("top.qcow2") });
+  await at.succeed("create", "-q", "-fqcow2", "-b", "/etc/passwd", "-Fraw", "trap.qcow2");
+  await disk.write({ offset: 0, from: await readFile(at.file("trap.qcow2")) });
+  await disk.close();
+  await forgetBackingFormat(at.file("top.qcow2"));
+  const before = await readFile(at.file("base.img"));
+  await symlink(COMMAND, at.file("qemu-img"));
+  const outcome = await runIn(at.folder, ["commit", "top.qcow2"], at.file("qemu-img"));
+  expect(outcome).toMatchObject({ exitCode: 1 });
+  expect(outcome.stderr).toContain("only guessed");
+  expect((await readFile(at.file("base.img"))).equals(before)).toBe(true);
+});
+
+/** Makes the header extension with the backing file's format one that nobody knows. */
+async function forgetBackingFormat(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const at = bytes.indexOf(Buffer.of(0xe2, 0x79, 0x2a, 0xca));
+  bytes.writeUInt32BE(0x01234567, at);
+  await writeFile(path, bytes);
+}

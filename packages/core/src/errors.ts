@@ -66,6 +66,8 @@ export interface ErrorDataByCode {
   readonly "bitmap-in-use": { readonly bitmap: string };
   /** A write to something opened read-only. */
   readonly "read-only": { readonly name: string };
+  /** A write after which a raw disk whose format was guessed would look like an image of `format`. */
+  readonly "format-guessed": { readonly name: string; readonly format: string };
   /** A use after `close()`. */
   readonly closed: { readonly name: string };
   /** Something that is looked at in steps, and that was replaced as a whole between two of them. */

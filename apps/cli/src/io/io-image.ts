@@ -1,20 +1,15 @@
 /** The open image with the rules that QEMU's block layer has around a disk, as far as a user of qemu-io meets them. */
-import { type Extent, type Preallocation, probeFormat, Qcow2Image, type RawDisk } from "@qcow2/core";
+import { type Extent, isQcow2Error, type Preallocation, Qcow2Image, type RawDisk } from "@qcow2/core";
 import { writesThrough } from "@qcow2/node";
 import { copyOnRead } from "./copy-on-read.ts";
 import type { IoImageRequest } from "./open-io-image.ts";
 import { RequestError } from "./refusal.ts";
-
-/** Writes to the first sector of an image that was only guessed to be raw are looked at. */
-const PROBED_BYTES = 512;
 
 export interface IoImageOptions {
   /** What it was opened for. */
   readonly request: IoImageRequest;
   /** Discarding does something, and zeroes may give up space. */
   readonly discards: boolean;
-  /** The format was not told, and the content says raw. */
-  readonly isProbedRaw: boolean;
 }
 
 export class IoImage {
@@ -65,8 +60,15 @@ export class IoImage {
   /** `durable` asks for this write what `writethrough` does for all. */
   async write(offset: number, from: Uint8Array, durable = false): Promise<void> {
     this.assertRange(offset, from.length);
-    if (this.#options.isProbedRaw) await this.#assertStaysRaw(offset, from);
-    await this.disk.write({ offset, from });
+    try {
+      await this.disk.write({ offset, from });
+    } catch (error) {
+      if (!isQcow2Error(error, "format-guessed")) throw error;
+      throw new RequestError(
+        "EPERM",
+        `The image would look as one of the format '${error.data.format}' afterwards; if it is raw, say so with -f raw`,
+      );
+    }
     await this.#flushIfWanted(durable);
   }
 
@@ -139,20 +141,6 @@ export class IoImage {
 
   async #flushIfWanted(durable: boolean): Promise<void> {
     if (durable || this.#writethrough) await this.disk.flush();
-  }
-
-  /** A guest must not be able to turn a raw image into one of a format that names other files of the host. */
-  async #assertStaysRaw(offset: number, from: Uint8Array): Promise<void> {
-    if (offset >= PROBED_BYTES) return;
-    const sector = new Uint8Array(Math.min(PROBED_BYTES, this.size));
-    await this.disk.read({ offset: 0, into: sector });
-    sector.set(from.subarray(0, sector.length - offset), offset);
-    const format = probeFormat(sector);
-    if (format === "raw") return;
-    throw new RequestError(
-      "EPERM",
-      `The image would look as one of the format '${format}' afterwards; if it is raw, say so with -f raw`,
-    );
   }
 
   /**

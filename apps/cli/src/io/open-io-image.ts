@@ -47,7 +47,6 @@ export async function openIoImage(request: IoImageRequest): Promise<IoImage> {
     return new IoImage(isTemporary ? await overlayInTemporaryFile(disk, codecs) : disk, {
       request,
       discards: name.discard === undefined ? flags.discards : parseDiscardMode(name.discard),
-      isProbedRaw: name.format === undefined && disk.format === "raw" && !isTemporary,
     });
   } catch (error) {
     // What openImage puts in front of the reason is said here already.

@@ -16,11 +16,17 @@ import type {
 } from "./disk.ts";
 import { assertDiskBytes, assertDiskRange, clipRange } from "./disk-range.ts";
 import { diskReadable, diskWritable } from "./disk-streams.ts";
+import { PROBE_BYTES, probeFormat } from "./probe-format.ts";
 
 export interface RawDiskOptions {
   readonly storage: Storage;
   /** Default: as the storage is. */
   readonly readOnly?: boolean | undefined;
+  /**
+   * The format was not told, but guessed from what is stored. Then no write may make it look like an image of another
+   * format: whoever guesses again would follow what that image names. Default false.
+   */
+  readonly isGuessed?: boolean | undefined;
   /** Virtual size in bytes; default: the storage's size, rounded up to a multiple of 512 as QEMU does. */
   readonly size?: number | undefined;
 }
@@ -31,19 +37,23 @@ export class RawDisk implements WritableDisk {
   readonly name: string;
   readonly readOnly: boolean;
   readonly storage: Storage;
+  readonly #isGuessed: boolean;
   #size: number;
+  /** Writes to what a format is guessed from, one after the other: what each makes of it is looked at first. */
+  #guarded: Promise<void> = Promise.resolve();
 
-  private constructor(storage: Storage, size: number, readOnly: boolean) {
+  private constructor(storage: Storage, size: number, { readOnly, isGuessed = false }: RawDiskOptions) {
     this.storage = storage;
     this.name = storage.name;
     this.#size = size;
-    this.readOnly = readOnly;
+    this.#isGuessed = isGuessed;
+    this.readOnly = readOnly ?? storage.readOnly;
   }
 
   static async open(options: RawDiskOptions): Promise<RawDisk> {
     const { storage } = options;
     const size = options.size ?? Math.ceil((await storage.size()) / SECTOR_SIZE) * SECTOR_SIZE;
-    return new RawDisk(storage, size, options.readOnly ?? storage.readOnly);
+    return new RawDisk(storage, size, options);
   }
 
   /** Virtual size in bytes. */
@@ -70,7 +80,8 @@ export class RawDisk implements WritableDisk {
   async write(request: { readonly offset: number; readonly from: Uint8Array }): Promise<void> {
     assertDiskBytes(request.offset, request.from, this.size);
     this.#assertWritable();
-    await this.storage.write(request.offset, request.from);
+    if (this.#isGuarded(request.offset)) await this.#writeGuarded(request.offset, request.from);
+    else await this.storage.write(request.offset, request.from);
   }
 
   storedAt({ kind, offset, length }: Extent): StoredBytes | undefined {
@@ -80,6 +91,7 @@ export class RawDisk implements WritableDisk {
   async writeStored(request: { readonly offset: number; readonly from: StoredBytes }): Promise<boolean> {
     assertDiskRange(request.offset, request.from.length, this.size);
     this.#assertWritable();
+    if (this.#isGuarded(request.offset)) return false;
     return (await this.storage.copyFrom?.(request.offset, request.from)) ?? false;
   }
 
@@ -178,6 +190,30 @@ export class RawDisk implements WritableDisk {
     const isData = found.kind === "data";
     const length = Math.min(found.length, end - offset);
     return { ...base, length, kind: isData ? "data" : "zero", stored: isData };
+  }
+
+  #isGuarded(offset: number): boolean {
+    return this.#isGuessed && offset < PROBE_BYTES;
+  }
+
+  /** @throws Qcow2Error "format-guessed" */
+  async #writeGuarded(offset: number, from: Uint8Array): Promise<void> {
+    const before = this.#guarded;
+    const write = (async () => {
+      await before;
+      const start = new Uint8Array(Math.min(PROBE_BYTES, this.size));
+      await readOrZeroes(this.storage, 0, start);
+      start.set(from.subarray(0, start.length - offset), offset);
+      const format = probeFormat(start);
+      if (format === "raw") return await this.storage.write(offset, from);
+      throw new Qcow2Error(
+        "format-guessed",
+        `'${this.name}' would look like an image of the format '${format}' afterwards, and that it is raw was only guessed: if it is, say so`,
+        { name: this.name, format },
+      );
+    })();
+    this.#guarded = write.catch(() => undefined);
+    await write;
   }
 
   #assertWritable(): void {

@@ -7,6 +7,7 @@ import { deviceSize } from "./device-size.ts";
 import { FileStamp } from "./file-stamp.ts";
 import { errnoOf, type HostOperation, hostError, ioError } from "./host-error.ts";
 import { hostPath } from "./host-path.ts";
+import { refuseKernelFile } from "./kernel-file.ts";
 
 export type FileKind = "file" | "block-device";
 
@@ -62,6 +63,7 @@ export async function openFile(
       : await openDescriptor(path, openFlags(options), options.mode ?? DEFAULT_MODE);
     const stat = fs.fstatSync(fd, { bigint: true });
     const kind = kindOf(stat, attempt);
+    if (kind === "file") await refuseKernelFile(fd, name);
     const deviceBytes = kind === "block-device" ? await deviceSize(fd, libc) : undefined;
     return {
       fd,
@@ -91,7 +93,9 @@ async function refuseBeforeOpening(path: string, context: Attempt): Promise<File
   } catch {
     return undefined; // Opening says why, in its own words.
   }
-  return kindOf(stat, context);
+  const kind = kindOf(stat, context);
+  if (kind === "file") await refuseKernelFile(path, context.name);
+  return kind;
 }
 
 /**

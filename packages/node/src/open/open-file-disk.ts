@@ -29,9 +29,9 @@ export interface OpenFileDiskOptions extends OpenImageFileOptions {
 
 /** @throws Qcow2Error "unsupported-format", and what opening the file and the image throws */
 export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2Image | RawDisk> {
-  const { storage, format } = await openImageFile(options);
+  const { storage, format, isGuessed } = await openImageFile(options);
   try {
-    if (format === "raw") return await openRaw(storage, options);
+    if (format === "raw") return await openRaw(storage, isGuessed, options);
     return await Qcow2Image.open({
       ...options.image,
       storage,
@@ -48,8 +48,8 @@ export async function openFileDisk(options: OpenFileDiskOptions): Promise<Qcow2I
   }
 }
 
-async function openRaw(storage: Storage, options: OpenFileDiskOptions): Promise<RawDisk> {
-  if (options.snapshot === undefined) return RawDisk.open({ storage, readOnly: options.readOnly });
+async function openRaw(storage: Storage, isGuessed: boolean, options: OpenFileDiskOptions): Promise<RawDisk> {
+  if (options.snapshot === undefined) return RawDisk.open({ storage, isGuessed, readOnly: options.readOnly });
   const message = `'${storage.name}' is a raw image, and raw images have no snapshots`;
   const { snapshot } = options;
   const text = typeof snapshot === "string" ? snapshot : (snapshot.name ?? snapshot.id ?? "");

@@ -20,6 +20,8 @@ export interface OpenImageFileOptions extends FileAccess {
 export interface ImageFile {
   readonly storage: Storage & AsyncDisposable;
   readonly format: "qcow2" | "raw";
+  /** Nobody had said so. */
+  readonly isGuessed: boolean;
 }
 
 /** @throws Qcow2Error "unsupported-format", and what `openPlace` throws */
@@ -33,7 +35,7 @@ export async function openImageFile(options: OpenImageFileOptions): Promise<Imag
     const format = options.format ?? (await probeStorage(storage, { path }));
     if (format !== "raw" && format !== "qcow2") throw unsupportedFormat(path, format);
     if (readOnly && !(format === "raw" && options.allowWriters === true)) place.lock("consistent");
-    return { storage, format };
+    return { storage, format, isGuessed: options.format === undefined };
   } catch (error) {
     await storage.close();
     throw error;
