@@ -40,6 +40,7 @@ export const AFTERWARDS: readonly Mutation[] = [
     find: "if (this.#firstMaybeFree === from) this.#firstMaybeFree = next;",
     replace: "this.#firstMaybeFree = next;",
     suite: "core-tests",
+    tests: "engine/freed-while-searching.test.ts",
   },
   {
     name: "compressed data that would go on behind the end of a full device",
