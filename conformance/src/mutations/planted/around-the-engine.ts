@@ -73,6 +73,7 @@ export const AROUND_THE_ENGINE: readonly Mutation[] = [
     find: "into.fill(0);",
     replace: "",
     suite: "convert-tests",
+    tests: "salvage-buffers.test.ts",
   },
   {
     name: "the difference that is found last told instead of the first",
