@@ -9,6 +9,7 @@ import { useTemporaryDirectory } from "./temporary-directory.ts";
 const inDirectory = useTemporaryDirectory();
 const isUnsupported = (error: unknown): boolean => isQcow2Error(error, "unsupported");
 
+// Other systems have no file systems of that kind.
 describe.skipIf(process.platform !== "linux")("on Linux", () => {
   it.each(["/proc/self/environ", "/proc/self/mem", "/proc/version", "/sys/kernel/notes"])(
     "%s",

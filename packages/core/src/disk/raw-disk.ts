@@ -212,6 +212,7 @@ export class RawDisk implements WritableDisk {
         { name: this.name, format },
       );
     })();
+    // The next one only waits for it; whoever asked for it has its failure.
     this.#guarded = write.catch(() => undefined);
     await write;
   }

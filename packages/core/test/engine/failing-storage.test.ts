@@ -106,6 +106,7 @@ it("changes nothing more when nobody knows which header the disk has", async () 
   );
   // In the old header's image the write would be in place, over what the new one's snapshot reads.
   await expect(write()).rejects.toSatisfy((error) => isQcow2Error(error));
+  // It says again why it refuses; what the file holds is what counts.
   await image.close().catch(() => undefined);
   expect(await findingsOf(storage)).toEqual([]);
 });
